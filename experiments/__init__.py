@@ -1,0 +1,1 @@
+"""The studies: data, not code, one folder each."""
