@@ -33,7 +33,7 @@ from loopsim.models.postcards.draw import draw
 
 SEED = 2025
 CONTEXT = 32  # tokens of a caption with [CLS] and [SEP]; the longest the world says has 22
-STEPS = {"vae": 2600, "captioner": 3000, "refine": 2000, "clip": 2000, "unet": 4500}
+STEPS = {"vae": 2200, "captioner": 2500, "refine": 1600, "clip": 1500, "unet": 4000}
 EXPORT_TO = Path(__file__).resolve().parent.parent / "loopsim" / "models" / "postcards"
 
 Batch = NDArray[np.int64]
@@ -448,7 +448,11 @@ def export(args: argparse.Namespace) -> None:
     averaged("refine", {"captioner": captioner}, args.work)
     captioner.half().save_pretrained(to / "captioner")
     images = BlipImageProcessor(
-        size={"height": 64, "width": 64}, image_mean=CLIP_MEAN, image_std=CLIP_MEAN, resample=3, do_convert_rgb=True
+        size={"height": 64, "width": 64},
+        image_mean=CLIP_MEAN,
+        image_std=CLIP_MEAN,
+        resample=3,
+        do_convert_rgb=True,
     )
     BlipProcessor(images, tokenizer).save_pretrained(to / "captioner")
 

@@ -315,13 +315,19 @@ def _backdrop(d: ImageDraw.ImageDraw, place: str, mood: str, horizon: int, rng: 
     elif place == "forest":
         for x in rng.permutation(np.arange(-4, side, 12)):
             h = rng.uniform(24, 42)
-            d.polygon([(x, horizon + 2), (x + 9, horizon - h), (x + 18, horizon + 2)], fill=_lit((30, 84, 48), max(light, 0.42)))
+            d.polygon(
+                [(x, horizon + 2), (x + 9, horizon - h), (x + 18, horizon + 2)],
+                fill=_lit((30, 84, 48), max(light, 0.42)),
+            )
     elif place == "desert":
         for x in rng.uniform(0, side, 2):
             d.ellipse([x - 44, horizon - 11, x + 44, horizon + 22], fill=_lit((206, 164, 92), light))
     elif place == "street":
         x = rng.uniform(0.3, 0.7) * side
-        d.polygon([(x - 8, horizon), (x + 8, horizon), (x + 44, side), (x - 44, side)], fill=_lit((62, 62, 68), max(light, 0.5)))
+        d.polygon(
+            [(x - 8, horizon), (x + 8, horizon), (x + 44, side), (x - 44, side)],
+            fill=_lit((62, 62, 68), max(light, 0.5)),
+        )
         d.line([(x, horizon), (x, side)], fill=_lit((236, 236, 220), max(light, 0.7)), width=3)
         for lamp in (rng.uniform(4, 18), side - rng.uniform(4, 18)):
             d.line([(lamp, horizon + 8), (lamp, horizon - 34)], fill=_lit((40, 40, 44), 1.0), width=3)
@@ -336,7 +342,10 @@ def _backdrop(d: ImageDraw.ImageDraw, place: str, mood: str, horizon: int, rng: 
             d.line([(x * side, gy), (x * side, gy - 5)], fill=_lit((68, 140, 48), light), width=2)
     elif place == "snow":
         for x in rng.uniform(0, side, 2):
-            d.polygon([(x - 40, horizon), (x, horizon - 26), (x + 40, horizon)], fill=_mix((214, 226, 240), _SKY[mood][1], 0.35))
+            d.polygon(
+                [(x - 40, horizon), (x, horizon - 26), (x + 40, horizon)],
+                fill=_mix((214, 226, 240), _SKY[mood][1], 0.35),
+            )
 
 
 def _window(image: Image.Image, mood: str, rng: np.random.Generator) -> None:

@@ -1,0 +1,50 @@
+"""Everything loopsim raises on purpose.
+
+    LoopsimError                    something the user can mend; its text is the whole message
+    ├── ExperimentError             the experiment file, an override or a prompt file is wrong        (exit status 2)
+    ├── UsageError                  a command was asked for something that cannot be                  (exit status 2)
+    │   └── OtherExperimentError    the directory holds a run of another experiment
+    ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
+    ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
+    └── RunFailed                   the run went on but some trajectories failed                      (exit status 1)
+
+Anything else that escapes is a bug, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LoopsimError(Exception):
+    """Base of the errors a user can mend; `str(error)` says what, where and how."""
+
+    exit_status = 1
+
+
+class ExperimentError(LoopsimError):
+    """The experiment file, an override or a prompt file is wrong."""
+
+    exit_status = 2
+
+
+class UsageError(LoopsimError):
+    """A command was asked for something that cannot be."""
+
+    exit_status = 2
+
+
+class OtherExperimentError(UsageError):
+    """The output directory holds a run of another experiment."""
+
+
+class ModelError(LoopsimError):
+    """A model is unknown, is not a model, or cannot be loaded."""
+
+    exit_status = 2
+
+
+class StoreError(LoopsimError):
+    """The run directory cannot be read or written."""
+
+
+class RunFailed(LoopsimError):
+    """Some trajectories failed; the others are complete and stored."""

@@ -1,0 +1,230 @@
+"""From an experiment to what will run: starts, conditions, trajectories, cohorts. Pure; ids come from content."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from loopsim.catalog import settings_of
+from loopsim.errors import ExperimentError
+from loopsim.experiment import CaptionerSettings, Experiment, GeneratorSettings, StartSettings, given_settings
+from loopsim.records import Cohort, Condition, ModelSpec, Noise, Role, Setting, Start, Trajectory
+from loopsim.seeds import digest
+
+BranchReader = Callable[[str, str], Start]
+"""Turns `RUN/TRAJECTORY/t` and a group into a start; needs the store, so it is handed in."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an experiment will do, in the order it will be done."""
+
+    experiment: Experiment
+    """The experiment it was made from."""
+    conditions: tuple[Condition, ...]
+    """The cells of the grid."""
+    starts: tuple[Start, ...]
+    """What the trajectories begin with."""
+    cohorts: tuple[Cohort, ...]
+    """The units of batching, committing and resuming."""
+
+    @property
+    def trajectories(self) -> tuple[Trajectory, ...]:
+        """Every trajectory, in cohort order."""
+        return tuple(t for cohort in self.cohorts for t in cohort.trajectories)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in all: trajectories × iterations."""
+        return len(self.trajectories) * self.experiment.iterations
+
+
+def make_plan(experiment: Experiment, read_branch: BranchReader | None = None) -> Plan:
+    """Lay out an experiment.
+
+    Raises:
+        ExperimentError: a prompt file or image is missing or empty, or a start is there twice.
+        ModelError: a model's name is unknown.
+    """
+    conditions = _conditions(experiment)
+    starts = load_starts(experiment, read_branch)
+    cohorts: list[Cohort] = []
+    for condition in conditions:
+        members = [
+            Trajectory(_trajectory_id(experiment, condition, start, replicate), condition, start, replicate)
+            for start in starts
+            for replicate in range(experiment.replicates)
+        ]
+        # Lock-step needs one common t: branches from different iterations travel apart.
+        for _, same in itertools.groupby(sorted(members, key=lambda m: m.start.t0), key=lambda m: m.start.t0):
+            batch = list(same)
+            for at in range(0, len(batch), experiment.cohort):
+                cohorts.append(Cohort(f"c{len(cohorts):04d}", tuple(batch[at : at + experiment.cohort])))
+    return Plan(experiment, conditions, starts, tuple(cohorts))
+
+
+def _trajectory_id(experiment: Experiment, condition: Condition, start: Start, replicate: int) -> str:
+    return digest(
+        {
+            "chain": [spec.identity() for spec in condition.chain],
+            "noise": condition.noise,
+            "pairing": experiment.pairing,
+            "seed": experiment.seed,
+            "image_format": experiment.image_format,
+            "start": start.id,
+            "lineage": start.lineage,
+            "replicate": replicate,
+        },
+        16,
+    )
+
+
+# ---- conditions ------------------------------------------------------------------------------------------------------
+
+
+def _spec(role: Role, given: GeneratorSettings | CaptionerSettings) -> ModelSpec:
+    settings = settings_of(role, given.model, given_settings(given))
+    return ModelSpec(role, given.model, MappingProxyType(settings), given.batch_size)
+
+
+def _factors(chain: tuple[ModelSpec, ...], noise: Noise) -> dict[str, Setting]:
+    factors: dict[str, Setting] = {}
+    for role in ("generator", "captioner"):
+        specs = [spec for spec in chain if spec.role == role]
+        for k, spec in enumerate(specs, start=1):
+            prefix = role if len(specs) == 1 else f"{role}{k}"
+            factors[prefix] = spec.model
+            factors |= {f"{prefix}.{key}": value for key, value in spec.settings.items()}
+    return factors | {"noise": noise}
+
+
+def _conditions(experiment: Experiment) -> tuple[Condition, ...]:
+    links = [
+        [_spec("generator", g) for g in link.generator]
+        if link.generator
+        else [_spec("captioner", c) for c in link.captioner or ()]
+        for link in experiment.chain
+    ]
+    cells = [(chain, noise) for *chain, noise in itertools.product(*links, experiment.noise)]
+    all_factors = [_factors(tuple(chain), noise) for chain, noise in cells]
+    keys = list(dict.fromkeys(key for factors in all_factors for key in factors))
+    varying = [key for key in keys if len({repr(f.get(key)) for f in all_factors}) > 1]
+    # A model's own defaults vary with it; its name says enough.
+    models = {key for key in varying if "." not in key}
+    named = {_key for _key in varying if "." not in _key or not _follows(_key, models, all_factors)}
+    conditions = []
+    for (chain, noise), factors in zip(cells, all_factors, strict=True):
+        label = ", ".join(
+            f"{key.removeprefix('generator.').removeprefix('captioner.')}={factors.get(key)}"
+            for key in keys
+            if key in named
+        )
+        identity = {"chain": [spec.identity() for spec in chain], "noise": noise}
+        conditions.append(
+            Condition(digest(identity, 8), tuple(chain), noise, MappingProxyType(factors), label or "all")
+        )
+    ids = [condition.id for condition in conditions]
+    if len(set(ids)) < len(ids):
+        raise ExperimentError("two cells of the grid are the same: a list of settings repeats a value")
+    return tuple(conditions)
+
+
+def _follows(key: str, models: set[str], factors: list[dict[str, Setting]]) -> bool:
+    """Whether a setting is fixed by the name of its model, so that it tells nothing more."""
+    owner = key.partition(".")[0]
+    if owner not in models:
+        return False
+    seen: dict[Setting, set[str]] = {}
+    for row in factors:
+        seen.setdefault(row.get(owner), set()).add(repr(row.get(key)))
+    return all(len(values) == 1 for values in seen.values())
+
+
+# ---- starts ----------------------------------------------------------------------------------------------------------
+
+
+def load_starts(experiment: Experiment, read_branch: BranchReader | None = None) -> tuple[Start, ...]:
+    """Every start of the experiment, in order.
+
+    Raises:
+        ExperimentError: a file is missing or empty, or a start is there twice.
+    """
+    starts: list[Start] = []
+    for k, group in enumerate(experiment.starts):
+        starts += _group_starts(group, f"starts.{k}", read_branch)
+    seen: dict[str, int] = {}
+    for i, start in enumerate(starts):
+        if start.id in seen:
+            what = start.text if start.kind == "text" else str(start.image)
+            raise ExperimentError(
+                f"starts: number {seen[start.id] + 1} and number {i + 1} are the same ({what!r:.90}); "
+                "remove one, and use replicates to run a start several times"
+            )
+        seen[start.id] = i
+    return tuple(starts)
+
+
+def _group_starts(group: StartSettings, where: str, read_branch: BranchReader | None) -> list[Start]:
+    if group.branch is not None:
+        if read_branch is None:
+            raise ExperimentError(f"{where}.from: branching needs the run directories at hand")
+        return [read_branch(reference, group.group) for reference in group.branch]
+    if group.images is not None:
+        return [_image_start(path, group.group) for path in _expand(group.images, where)]
+    prompts = group.prompts if group.prompts is not None else _read_prompts(Path(group.file or ""), where)
+    starts = []
+    for i, prompt in enumerate(prompts):
+        text = " ".join(prompt.split())
+        if not text:
+            raise ExperimentError(f"{where}: prompt number {i + 1} is empty")
+        starts.append(Start(digest(["text", text]), "text", text, None, group.group))
+    return starts
+
+
+def _read_prompts(path: Path, where: str) -> list[str]:
+    try:
+        if path.suffix.lower() == ".csv":
+            with path.open(encoding="utf-8-sig", newline="") as handle:
+                reader = csv.DictReader(handle)
+                if "prompt" not in (reader.fieldnames or ()):
+                    raise ExperimentError(f"{where}.file: {path}: a CSV of prompts needs a column named 'prompt'")
+                prompts = [row["prompt"] or "" for row in reader]
+        else:
+            prompts = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise ExperimentError(f"{where}.file: {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{where}.file: {path}: cannot be read as UTF-8 text: {error}") from None
+    if not prompts:
+        raise ExperimentError(f"{where}.file: {path}: holds no prompts (one a line, or a CSV with a column 'prompt')")
+    return prompts
+
+
+def _expand(patterns: Iterable[str], where: str) -> list[Path]:
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = sorted(glob.glob(pattern)) if any(c in pattern for c in "*?[") else [pattern]
+        if not found:
+            raise ExperimentError(f"{where}.images: {pattern}: no file matches")
+        paths += [Path(name) for name in found]
+    return paths
+
+
+def _image_start(path: Path, group: str) -> Start:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        content = path.read_bytes()
+        with Image.open(path) as image:
+            image.verify()
+    except FileNotFoundError:
+        raise ExperimentError(f"image start {path}: there is no such file") from None
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise ExperimentError(f"image start {path}: cannot be read as an image ({error})") from None
+    return Start(hashlib.sha256(content).hexdigest()[:12], "image", None, path, group)

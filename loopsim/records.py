@@ -1,0 +1,168 @@
+"""The vocabulary: frozen records that the other modules exchange. No behaviour beyond reading oneself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+Role = Literal["generator", "captioner"]
+Setting = str | int | float | bool | None
+Noise = Literal["fresh", "fixed"]
+Pairing = Literal["common", "independent"]
+
+EMPTY_CAPTION = "[empty]"
+"""What stands in the store, and is drawn next, where a captioner said nothing. The step carries a flag."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of a chain, with every setting that can change its output."""
+
+    role: Role
+    """Generator (text to image) or captioner (image to text)."""
+    model: str
+    """A name that `loopsim models` lists, a hub id or a directory."""
+    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
+    """Resolved settings: nothing is left to a model's own default."""
+    batch_size: int | None = None
+    """Rows a call; None is the adapter's own. Not part of the identity."""
+
+    def identity(self) -> dict[str, object]:
+        """What belongs to the identity of a trajectory."""
+        return {"role": self.role, "model": self.model, "settings": dict(sorted(self.settings.items()))}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell of the experiment's grid."""
+
+    id: str
+    """Short hash of the chain and the noise policy."""
+    chain: tuple[ModelSpec, ...]
+    """Generator, captioner, generator, captioner, … ; a trajectory cycles through it."""
+    noise: Noise
+    """`fresh`: new noise every iteration; `fixed`: the same noise every iteration, a deterministic map."""
+    factors: Mapping[str, Setting]
+    """Column name to value for everything that describes the condition (`generator`, `captioner.temperature`, …)."""
+    label: str
+    """The factors that vary in this experiment, readable; "all" where none does."""
+
+    def pair_at(self, t: int) -> tuple[ModelSpec, ModelSpec]:
+        """The generator and captioner of iteration `t` ≥ 0; t = 0 describes an image start, before the cycle begins."""
+        k = ((t - 1) % (len(self.chain) // 2)) * 2
+        return self.chain[k], self.chain[k + 1]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What t = 0 is."""
+
+    id: str
+    """Hash of the content; the key of the randomness."""
+    kind: Literal["text", "image"]
+    """Text-first or image-first."""
+    text: str | None
+    """The prompt (text-first), or None."""
+    image: Path | None
+    """The picture (image-first), or None."""
+    group: str
+    """A label of the kind of start (`even`, `prior`), kept as a column of the results."""
+    t0: int = 0
+    """Iteration at which the trajectory begins: 0, or the branching point."""
+    lineage: tuple[int, str, int] | None = None
+    """Where branched: experiment seed, start id and replicate of the parent, whose noise is kept."""
+    parent: str | None = None
+    """Where branched: `TRAJECTORY@t` of the parent step."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Condition × start × replicate: the unit of analysis."""
+
+    id: str
+    """Hash of everything that changes the output."""
+    condition: Condition
+    """The cell of the grid."""
+    start: Start
+    """What t = 0 is."""
+    replicate: int
+    """0, 1, …"""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Trajectories of one condition's chain that travel in lock-step."""
+
+    id: str
+    """`c0000`, `c0001`, …, by plan order."""
+    trajectories: tuple[Trajectory, ...]
+    """The members, fixed by the plan."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of one trajectory; t = t0 is the start itself, without image or without text."""
+
+    trajectory_id: str
+    """The trajectory."""
+    t: int
+    """Iteration: image t is drawn from text t−1, text t describes image t."""
+    text_in: str | None
+    """The prompt that image t was drawn from; None at the start."""
+    image: bytes | None
+    """The encoded picture, exactly as the captioner saw it; None for a text start."""
+    text: str | None
+    """The description of image t."""
+    parent: str
+    """Trajectory whose text t−1 was drawn; itself unless trajectories were exchanged."""
+    generator_seed: int | None = None
+    """Seed of the initial noise, 64 bits."""
+    captioner_seed: int | None = None
+    """Seed of the caption's sampling, 64 bits."""
+    generator_chunk: int | None = None
+    """Rows of the call that drew it, padding included: kernels round differently for other shapes."""
+    captioner_chunk: int | None = None
+    """Rows of the call that described it."""
+    prompt_tokens: int | None = None
+    """Tokens of `text_in` in the generator's text encoder, uncut."""
+    caption_tokens: int | None = None
+    """Tokens that the captioner produced."""
+    flags: tuple[str, ...] = ()
+    """Names from `FLAGS`."""
+    seconds: float | None = None
+    """Time of the step: its share of the calls that made it."""
+
+
+FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "empty_caption": f"the captioner said nothing; {EMPTY_CAPTION} stands in its place",
+        "black_image": "every pixel is (nearly) black, as safety checkers return",
+        "constant_image": "every pixel has the same colour",
+        "prompt_over_limit": "the prompt has more tokens than the text encoder reads; the rest was not seen",
+        "caption_truncated": "the caption was cut by max_new_tokens",
+        "words_cut": "the caption was cut to max_words",
+        "repeat": "the caption is exactly the prompt that was drawn",
+    }
+)
+"""Flag to meaning."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trajectory that could not go on; the others of its cohort did."""
+
+    trajectory_id: str
+    """The trajectory."""
+    t: int
+    """The iteration that failed."""
+    role: Role
+    """Whose call failed."""
+    model: str
+    """The model's name."""
+    message: str
+    """The exception's type and text."""
+    traceback: str
+    """The whole traceback."""
