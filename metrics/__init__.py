@@ -6,10 +6,12 @@ reason, never 0 (`metrics.result`); an interval takes the prompt as the independ
 (`metrics.jackknife`).
 """
 
-from metrics import diversity, jackknife, rarefaction, result
+from metrics import codebook, diversity, entropy, jackknife, rarefaction, result
 
 __all__ = [
+    "codebook",
     "diversity",
+    "entropy",
     "jackknife",
     "rarefaction",
     "result",

@@ -114,15 +114,9 @@ def from_deleted(
     deviation = jackknife_deviation(np.asarray(without, dtype=np.float64), scale)
     # A width at the level of rounding error means that no group mattered, not that the value is certain.
     if deviation <= 1e-12 * max(1.0, abs(value)):
-        return _no_interval(
-            value, n, sign, "leaving out any one group changes nothing, so its spread is unknown"
-        )
+        return _no_interval(value, n, sign, "leaving out any one group changes nothing, so its spread is unknown")
     half = float(student.ppf(0.5 + level / 2.0, count - 1)) * deviation
-    ends = (
-        (value - half, value + half)
-        if scale == "linear"
-        else (value * math.exp(-half), value * math.exp(half))
-    )
+    ends = (value - half, value + half) if scale == "linear" else (value * math.exp(-half), value * math.exp(half))
     return Estimate(value, max(ends[0], min(low, value)), min(ends[1], max(high, value)), n, sign)
 
 

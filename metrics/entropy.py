@@ -1,0 +1,231 @@
+"""Entropy of motif counts: how many motifs does a set really use?
+
+Counts come from exact labels (captions, parsed subjects) or from a frozen `metrics.codebook`. Logarithms are
+to base 2, so entropies are in bits. The plug-in entropy is biased low at small n, the more the rarer the
+motifs: correct it, say so, and compare at equal n. Corrections take items as independent draws; replicates of
+one prompt are not, so give one replicate a prompt where the correction matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student
+
+from metrics import jackknife
+from metrics._checks import (
+    FloatArray,
+    IntArray,
+    UndefinedError,
+    as_array,
+    as_codes,
+    as_confidence,
+    nan_if_undefined,
+)
+from metrics.result import Estimate, signature
+
+__all__ = [
+    "coverage_number",
+    "coverage_number_estimate",
+    "effective_number",
+    "effective_number_estimate",
+    "shannon",
+    "shannon_estimate",
+]
+
+Correction = Literal["none", "miller-madow", "chao-shen"]
+Groups = ArrayLike | Sequence[object] | None
+Labels = ArrayLike | Sequence[object]
+
+
+@nan_if_undefined
+def shannon(counts: ArrayLike, correction: Correction = "none", base: float = 2.0) -> float:
+    """Shannon entropy of the distribution that `counts` were drawn from.
+
+    Formulas, in nats, with p = counts/N, N their sum, K the motifs seen and f₁ those seen once:
+    none (plug-in): H = −Σ p ln p; miller-madow: H + (K − 1)/(2N); chao-shen: −Σ Cp ln(Cp)/(1 − (1 − Cp)^N)
+    with coverage C = 1 − f₁/N, where f₁ = N is taken as N − 1.
+
+    Args:
+        counts: shape (k,), how often each motif occurs; zeros allowed. Whole numbers, except that `none` also
+            takes shares.
+        correction: for the low bias at small N; `chao-shen` also allows for motifs not seen.
+        base: of the logarithm; 2 gives bits.
+
+    Returns:
+        Entropy ≥ 0: 0 where one motif has everything (plug-in), log k where all k are equal. nan where all
+        counts are 0.
+
+    Raises:
+        ValueError: negative, non-finite or (under a correction) fractional counts; an unknown correction; a
+            base of 1 or less.
+
+    References:
+        Miller 1955; Chao and Shen 2003.
+    """
+    values = _as_counts(counts, correction)
+    if not (math.isfinite(base) and base > 1.0):
+        raise ValueError(f"the base of a logarithm must be above 1; it is {base}")
+    return _nats(values, correction) / math.log(base)
+
+
+def shannon_estimate(
+    labels: Labels,
+    groups: Groups = None,
+    correction: Correction = "none",
+    base: float = 2.0,
+    confidence: float = 0.95,
+    parameters: Mapping[str, object] | None = None,
+) -> Estimate:
+    """Estimate `shannon` of labels of shape (n,), with a delete-one-group jackknife interval.
+
+    The target is the expected plug-in entropy at this n, or with a correction the entropy of the population.
+    See `metrics.jackknife.estimate`. Simulated 95 % intervals, for 6 to 20 motifs: plug-in covered 89–99 % at
+    12 groups and 93–99 % from 24 on; miller-madow 92–99 % from 48 groups on, but as little as 74 % at 12.
+    chao-shen is nearly unbiased where many motifs are unseen (95–99 % there) and, being biased low by the few
+    singletons of a well-sampled set, should not be used there (28 % for 20 equal motifs at n = 200).
+    `parameters` adds to the signature, e.g. `codebook.parameters`.
+    """
+    counts, codes = _counts_by_group(labels, groups)
+    total = counts.sum(axis=0)
+    return jackknife.from_deleted(
+        shannon(total, correction, base),
+        lambda: [shannon(total - one, correction, base) for one in counts],
+        codes,
+        name="shannon",
+        parameters={"base": base, "corr": correction, **(parameters or {})},
+        confidence=confidence,
+        low=0.0,
+    )
+
+
+@nan_if_undefined
+def effective_number(counts: ArrayLike, correction: Correction = "none") -> float:
+    """Effective number of motifs: how many equally common motifs would have this entropy.
+
+    Formula: 2^H with H in bits (the Hill number of order 1). Arguments, nan and errors as in `shannon`.
+
+    Returns:
+        A number ≥ 1, and for plug-in at most the number of motifs seen.
+
+    References:
+        Hill 1973; Jost 2006.
+    """
+    return math.exp(_nats(_as_counts(counts, correction), correction))
+
+
+def effective_number_estimate(
+    labels: Labels,
+    groups: Groups = None,
+    correction: Correction = "none",
+    confidence: float = 0.95,
+    parameters: Mapping[str, object] | None = None,
+) -> Estimate:
+    """Estimate `effective_number` with a jackknife interval on the log scale; see `shannon_estimate`."""
+    counts, codes = _counts_by_group(labels, groups)
+    total = counts.sum(axis=0)
+    return jackknife.from_deleted(
+        effective_number(total, correction),
+        lambda: [effective_number(total - one, correction) for one in counts],
+        codes,
+        name="effective-number",
+        parameters={"corr": correction, **(parameters or {})},
+        confidence=confidence,
+        scale="log",
+        low=1.0,
+    )
+
+
+@nan_if_undefined
+def coverage_number(counts: ArrayLike, share: float) -> float:
+    """Smallest number of motifs that together hold at least `share` of all items, commonest first.
+
+    Formula: min{m : Σ of the m largest counts ≥ share · N}.
+
+    Args:
+        counts: shape (k,), how often each motif occurs, or its share.
+        share: within (0, 1], e.g. 0.5 or 0.9.
+
+    Returns:
+        A whole number in [1, k]: small where a few motifs rule. nan where all counts are 0.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"share must lie within (0, 1], e.g. 0.5; it is {share}")
+    held = np.cumsum(np.sort(_as_counts(counts, "none"))[::-1])
+    # Sums of shares such as 0.1 + 0.2 miss their target by rounding alone.
+    return float(np.searchsorted(held, share * held[-1] * (1.0 - 1e-12)) + 1)
+
+
+def coverage_number_estimate(
+    labels: Labels,
+    share: float,
+    groups: Groups = None,
+    confidence: float = 0.95,
+    parameters: Mapping[str, object] | None = None,
+) -> Estimate:
+    """Estimate `coverage_number` of labels of shape (n,), with Woodruff's interval over groups.
+
+    The number jumps, so no jackknife is valid for it. Instead: Sₘ is the share held by the m commonest motifs,
+    with its cluster-sampled limits; the interval runs from the first m whose upper limit reaches `share` to the
+    first whose lower limit does (Woodruff 1952), or to the number of motifs seen. The target is the typical
+    (median) number at this n; motifs never seen are not allowed for. As only whole numbers are possible, it
+    covers more than it claims: simulated 95 % intervals held the target in 92–100 % at 12 to 100 groups.
+    """
+    level = as_confidence(confidence)
+    counts, codes = _counts_by_group(labels, groups)
+    n, groups_seen = len(codes), len(counts)
+    sign = signature(
+        "coverage-number",
+        {"share": share, **(parameters or {}), "n": n, "groups": groups_seen, "ci": "woodruff", "level": level},
+    )
+    value = coverage_number(counts.sum(axis=0), share)
+    if groups_seen < jackknife.MIN_GROUPS:
+        reason = f"no interval: it needs {jackknife.MIN_GROUPS} groups; there are {groups_seen}"
+        return Estimate(value, math.nan, math.nan, n, sign, reason)
+    by_rank = np.cumsum(counts[:, np.argsort(-counts.sum(axis=0), kind="stable")], axis=1)
+    held = by_rank.sum(axis=0) / n
+    residual = by_rank - np.outer(counts.sum(axis=1), held)
+    variance = groups_seen / (groups_seen - 1) * np.sum(residual**2, axis=0) / n**2
+    half = float(student.ppf(0.5 + level / 2.0, groups_seen - 1)) * np.sqrt(variance)
+    first = [int(np.argmax(limit >= share - 1e-12)) + 1 for limit in (held + half, held - half)]
+    return Estimate(value, min(float(first[0]), value), max(float(first[1]), value), n, sign)
+
+
+def _as_counts(counts: ArrayLike, correction: str) -> FloatArray:
+    if correction not in get_args(Correction):
+        raise ValueError(f"unknown correction {correction!r}; known: {', '.join(get_args(Correction))}")
+    values = as_array(counts, "counts", 1)
+    if values.min() < 0.0:
+        raise ValueError(f"counts must not be negative; the smallest is {values.min():g}")
+    if correction != "none" and np.any(values != np.rint(values)):
+        raise ValueError(f"the correction {correction} needs whole counts, not shares")
+    if values.sum() == 0.0:
+        raise UndefinedError("all counts are 0: nothing was seen")
+    return values[values > 0.0]
+
+
+def _nats(counts: FloatArray, correction: Correction) -> float:
+    total = counts.sum()
+    shares = counts / total
+    if correction == "chao-shen" and len(counts) > 1:
+        once = min(float(np.sum(counts == 1.0)), total - 1.0)
+        covered = shares * (1.0 - once / total)
+        return float(-np.sum(covered * np.log(covered) / -np.expm1(total * np.log1p(-covered))))
+    # max: −(1·ln 1) is −0.
+    plug_in = max(0.0, float(-np.sum(shares * np.log(shares))))
+    return plug_in + (len(counts) - 1) / (2.0 * total) if correction == "miller-madow" else plug_in
+
+
+def _counts_by_group(labels: Labels, groups: Groups) -> tuple[IntArray, IntArray]:
+    """Return counts of shape (groups, motifs) and each item's group."""
+    if np.size(np.asarray(labels)) == 0:
+        raise ValueError("labels is empty")
+    motifs = as_codes(labels, len(np.asarray(labels)), "labels")
+    codes = as_codes(groups, len(motifs))
+    counts = np.zeros((codes.max() + 1, motifs.max() + 1), dtype=np.intp)
+    np.add.at(counts, (codes, motifs), 1)
+    return counts, codes
