@@ -1,0 +1,55 @@
+"""The three model roles and their adapters; each adapter's module is imported when a model of it is loaded."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from loopsim import catalog
+from loopsim.errors import ModelError
+from loopsim.models.base import Captioner, Embedder, ImageGenerator
+from loopsim.records import ModelSpec
+
+
+def _adapter(entry: catalog.Entry) -> Any:
+    module, _, name = entry.adapter.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def load_generator(spec: ModelSpec, device: str = "auto") -> ImageGenerator:
+    """The image generator of a chain, on a device.
+
+    Raises:
+        ModelError: unknown, not a model, or not to be loaded here.
+    """
+    entry = catalog.find("generator", spec.model)
+    return cast(ImageGenerator, _adapter(entry)(entry.path(), spec, device))
+
+
+def load_captioner(spec: ModelSpec, device: str = "auto") -> Captioner:
+    """The captioner of a chain, on a device.
+
+    Raises:
+        ModelError: unknown, not a model, or not to be loaded here.
+    """
+    entry = catalog.find("captioner", spec.model)
+    return cast(Captioner, _adapter(entry)(entry.path(), spec, device))
+
+
+def load_embedder(name: str, device: str = "auto") -> Embedder:
+    """An embedder by name, on a device.
+
+    Raises:
+        ModelError: unknown, not a model, or not to be loaded here.
+    """
+    entry = catalog.find("embedder", name)
+    return cast(Embedder, _adapter(entry)(entry.path(), name, device))
+
+
+def cannot_load(what: str, location: str, error: Exception) -> ModelError:
+    """One message for everything that goes wrong while weights are loaded."""
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(
+        f"{what} {location!r} cannot be loaded: {first[:300]}\n"
+        "  It must be a model directory, or a hub id that this machine can download or has in its cache."
+    )

@@ -1,0 +1,266 @@
+"""Advancing cohorts: an iterator of steps and failures. No storage, no printing, no planning.
+
+A cohort is a small state machine that waits for one model at a time: the generator draws, the captioner describes,
+and a finished iteration comes out. `advance` decides which cohort goes next; with every model loaded that is the first
+unfinished one, and with fewer places than models all cohorts go through the loaded model before the next is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from loopsim import images
+from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels
+from loopsim.records import EMPTY_CAPTION, Cohort, Failure, ModelSpec, Role, Step, Trajectory
+from loopsim.seeds import step_seed
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a trajectory draws next."""
+
+    text: str
+    """The text."""
+    parent: str
+    """The trajectory that said it."""
+
+
+Seam = Callable[[Sequence[Step]], Mapping[str, Prompt]]
+"""From a cohort's steps at t to the prompts of t+1, by trajectory id: the one place where interventions plug in."""
+
+
+def carry_on(steps: Sequence[Step]) -> Mapping[str, Prompt]:
+    """Each trajectory draws its own last description: the plain loop."""
+    return {step.trajectory_id: Prompt(step.text or EMPTY_CAPTION, step.trajectory_id) for step in steps}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every cohort of a run shares."""
+
+    seed: int
+    """The experiment's seed."""
+    independent: bool
+    """Whether conditions have noise of their own."""
+    image_format: str
+    """Key of `images.FORMATS`."""
+    iterations: int
+    """Iterations after the start."""
+    seam: Seam = carry_on
+    """The plain loop unless something intervenes."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What comes out: one iteration of one cohort."""
+
+    cohort: Cohort
+    """The cohort."""
+    t: int
+    """The iteration; a start's own t for the starts."""
+    steps: tuple[Step, ...]
+    """One step for each trajectory that lives, in plan order."""
+    failures: tuple[Failure, ...]
+    """What failed in this iteration."""
+
+
+class Models(Protocol):
+    """Hands out loaded models; loading one may put another away."""
+
+    def generator(self, spec: ModelSpec) -> ImageGenerator:
+        """The loaded generator."""
+
+    def captioner(self, spec: ModelSpec) -> Captioner:
+        """The loaded captioner."""
+
+    def loaded(self, spec: ModelSpec) -> bool:
+        """Whether asking for it costs nothing."""
+
+
+class CohortRun:
+    """One cohort on its way.
+
+    Args:
+        cohort: the cohort.
+        settings: what the run shares.
+        last: the steps of its last stored iteration; none where it has not begun.
+        failed: ids of trajectories that failed earlier and stay out.
+        encoder: where pictures are encoded, off the critical path.
+    """
+
+    def __init__(
+        self, cohort: Cohort, settings: Settings, last: Sequence[Step], failed: frozenset[str], encoder: Executor
+    ) -> None:
+        self.cohort, self.settings, self.encoder = cohort, settings, encoder
+        self.members: dict[str, Trajectory] = {t.id: t for t in cohort.trajectories if t.id not in failed}
+        self.t0 = cohort.trajectories[0].start.t0
+        self.last: list[Step] = [step for step in last if step.trajectory_id in self.members]
+        self.t = self.last[0].t if self.last else self.t0 - 1
+        self._drawn: dict[str, tuple[Step, Pixels, Future[bytes]]] = {}
+        self._failures: list[Failure] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether it has all its iterations, or nobody is left."""
+        return not self.members or self.t >= self.t0 + self.settings.iterations
+
+    @property
+    def needs(self) -> ModelSpec | None:
+        """The model it waits for; None where it can go on without one (text starts)."""
+        generator, captioner = self.cohort.trajectories[0].condition.pair_at(self.t + 1)
+        if self.t < self.t0:
+            if all(t.start.kind == "text" for t in self.members.values()):
+                return None
+            return self.cohort.trajectories[0].condition.chain[-1]
+        return captioner if self._drawn else generator
+
+    def advance(self, models: Models) -> Iteration | None:
+        """One half-step; an iteration when it is complete."""
+        spec = self.needs
+        if self.t < self.t0:
+            return self._begin(None if spec is None else models.captioner(spec))
+        assert spec is not None
+        if spec.role == "generator":
+            self._draw(models.generator(spec), spec)
+            return None if self._drawn else self._finish([])
+        return self._finish(self._describe(models.captioner(spec), spec))
+
+    # ---- half-steps ----------------------------------------------------------------------------------------------
+
+    def _begin(self, captioner: Captioner | None) -> Iteration:
+        """The starts themselves: texts as they are, pictures described by the chain's last captioner."""
+        steps: dict[str, Step] = {}
+        for trajectory in self.members.values():
+            blank = Step(trajectory.id, self.t0, None, None, trajectory.start.text, trajectory.id)
+            if trajectory.start.image is None:
+                steps[trajectory.id] = blank
+                continue
+            pixels = images.read(trajectory.start.image)
+            self._drawn[trajectory.id] = self._encoded(replace(blank, flags=images.image_flags(pixels)), pixels)
+        if self._drawn and captioner is not None:
+            spec = self.cohort.trajectories[0].condition.chain[-1]
+            steps |= {step.trajectory_id: step for step in self._describe(captioner, spec)}
+        return self._finish([steps[i] for i in self.members if i in steps])
+
+    def _draw(self, generator: ImageGenerator, spec: ModelSpec) -> None:
+        t, prompts = self.t + 1, self.settings.seam(self.last)
+        rows = [(self.members[step.trajectory_id], prompts[step.trajectory_id]) for step in self.last]
+        seeds = [self._seed(trajectory, t, "generator") for trajectory, _ in rows]
+
+        def call(which: list[int]) -> list[Drawing]:
+            return generator.generate([rows[i][1].text for i in which], [seeds[i] for i in which], self._width)
+
+        drawings = self._isolating(call, [trajectory for trajectory, _ in rows], spec)
+        tokens = generator.count_tokens([prompt.text for _, prompt in rows])
+        for i, drawing in drawings.items():
+            (trajectory, prompt), n = rows[i], tokens[i]
+            flags = images.image_flags(drawing.pixels)
+            if n is not None and generator.token_limit is not None and n > generator.token_limit:
+                flags += ("prompt_over_limit",)
+            step = Step(
+                trajectory.id, t, prompt.text, None, None, prompt.parent, generator_seed=seeds[i],
+                generator_chunk=drawing.chunk, prompt_tokens=n, flags=flags, seconds=drawing.seconds,
+            )  # fmt: skip
+            self._drawn[trajectory.id] = self._encoded(step, drawing.pixels)
+
+    def _describe(self, captioner: Captioner, spec: ModelSpec) -> list[Step]:
+        drawn = list(self._drawn.values())
+        self._drawn = {}
+        members = [self.members[step.trajectory_id] for step, _, _ in drawn]
+        seeds = [self._seed(trajectory, self.t + 1, "captioner") for trajectory in members]
+
+        def call(which: list[int]) -> list[Caption]:
+            return captioner.describe([drawn[i][1] for i in which], [seeds[i] for i in which], self._width)
+
+        limit = spec.settings.get("max_words")
+        steps = []
+        for i, caption in self._isolating(call, members, spec).items():
+            step, _, encoded = drawn[i]
+            text, flags = caption_text(caption, int(limit) if limit else None, step.text_in)
+            steps.append(
+                replace(
+                    step,
+                    image=encoded.result(),
+                    text=text,
+                    flags=step.flags + flags,
+                    captioner_seed=seeds[i],
+                    captioner_chunk=caption.chunk,
+                    caption_tokens=caption.tokens,
+                    seconds=(step.seconds or 0.0) + caption.seconds,
+                )
+            )
+        return steps
+
+    def _finish(self, steps: list[Step]) -> Iteration:
+        self.t += 1
+        self.last = steps
+        failures, self._failures = tuple(self._failures), []
+        return Iteration(self.cohort, self.t, tuple(steps), failures)
+
+    # ---- helpers -------------------------------------------------------------------------------------------------
+
+    @property
+    def _width(self) -> int:
+        # The planned number, not the living: a neighbour's failure must not change anyone's chunk shape.
+        return len(self.cohort.trajectories)
+
+    def _seed(self, trajectory: Trajectory, t: int, role: Role) -> int:
+        return step_seed(trajectory, t, role, self.settings.seed, self.settings.independent)
+
+    def _encoded(self, step: Step, pixels: Pixels) -> tuple[Step, Pixels, Future[bytes]]:
+        """Hand a picture to the encoder; with a lossy format the captioner must see what the bytes give."""
+        encoded = self.encoder.submit(images.encode, pixels, self.settings.image_format)
+        if self.settings.image_format not in images.LOSSLESS:
+            pixels = images.decode(encoded.result())
+        return step, pixels, encoded
+
+    def _isolating(
+        self, call: Callable[[list[int]], list[Result]], members: Sequence[Trajectory], spec: ModelSpec
+    ) -> dict[int, Result]:
+        """All rows in one call; where that raises, row by row, so that only those at fault fail."""
+        # Whatever a model raises is a record, not the end of the run.
+        with contextlib.suppress(Exception):
+            return dict(enumerate(call(list(range(len(members))))))
+        results: dict[int, Result] = {}
+        for i, trajectory in enumerate(members):
+            try:
+                results[i] = call([i])[0]
+            except Exception as error:  # noqa: BLE001 - as above
+                message = f"{type(error).__name__}: {error}"
+                trace = traceback.format_exc()
+                self._failures.append(Failure(trajectory.id, self.t + 1, spec.role, spec.model, message, trace))
+                del self.members[trajectory.id]
+        return results
+
+
+def caption_text(caption: Caption, max_words: int | None, prompt: str | None) -> tuple[str, tuple[str, ...]]:
+    """What is stored and drawn next for a caption, and its flags."""
+    flags: tuple[str, ...] = ("caption_truncated",) if caption.truncated else ()
+    words = caption.text.split()
+    text = caption.text
+    if max_words is not None and len(words) > max_words:
+        text = " ".join(words[:max_words])
+        flags += ("words_cut",)
+    if not words:
+        return EMPTY_CAPTION, (*flags, "empty_caption")
+    return text, flags + (("repeat",) if text == prompt else ())
+
+
+def advance(runs: Sequence[CohortRun], models: Models) -> Iterator[Iteration]:
+    """Carry cohorts to their end, yielding every iteration as it is complete."""
+    waiting = [run for run in runs if not run.done]
+    while waiting:
+        # The first whose model is at hand; with room for every model that is simply the first.
+        run = next((r for r in waiting if r.needs is None or models.loaded(r.needs)), waiting[0])
+        iteration = run.advance(models)
+        if iteration is not None:
+            yield iteration
+        if run.done:
+            waiting.remove(run)

@@ -1,0 +1,166 @@
+"""What the engine asks of a model, and the chunking that every adapter shares."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopsim.records import Setting
+
+Pixels = NDArray[np.uint8]
+"""One picture: uint8 of shape (height, width, 3), RGB."""
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A generated picture."""
+
+    pixels: Pixels
+    """uint8 (height, width, 3)."""
+    chunk: int
+    """Rows of the call that made it, padding included."""
+    seconds: float
+    """Its share of the call."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A description."""
+
+    text: str
+    """What the model said, without special tokens, instruction echo or surrounding space; may be empty."""
+    tokens: int
+    """Tokens produced, without the end token."""
+    truncated: bool
+    """Whether max_new_tokens cut it."""
+    chunk: int = 0
+    """Rows of the call that made it, padding included."""
+    seconds: float = 0.0
+    """Its share of the call."""
+
+
+class ChainModel(ABC):
+    """What generators and captioners share: settings that may change while the weights stay."""
+
+    settings: Mapping[str, Setting]
+    """Resolved settings of the condition that is being run."""
+
+    def configure(self, settings: Mapping[str, Setting]) -> None:
+        """Take the settings of another condition; weights, revision and dtype are the same."""
+        self.settings = settings
+
+    @abstractmethod
+    def describe_settings(self) -> dict[str, object]:
+        """What was pinned and cannot be seen in the settings (dtype, device, memory format), for the log."""
+
+
+class ImageGenerator(ChainModel):
+    """Text to image."""
+
+    token_limit: int | None = None
+    """Tokens the text encoder reads; None where there is no limit."""
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], width: int | None = None) -> list[Drawing]:
+        """Draw each prompt with its own noise.
+
+        Args:
+            prompts: n texts.
+            seeds: n integers in [0, 2⁶⁴); row i's noise depends on seeds[i] only.
+            width: rows that the chunking is made for (default n): a cohort that has lost members keeps its shapes.
+        """
+
+    def count_tokens(self, prompts: Sequence[str]) -> list[int | None]:
+        """Tokens of each prompt, uncut; None where the model has no tokenizer."""
+        return [None] * len(prompts)
+
+
+class Captioner(ChainModel):
+    """Image to text."""
+
+    @abstractmethod
+    def describe(self, images: Sequence[Pixels], seeds: Sequence[int], width: int | None = None) -> list[Caption]:
+        """Describe each picture; row i's randomness depends on seeds[i] only. Arguments as in `generate`."""
+
+
+class Embedder(ABC):
+    """Either to unit vector."""
+
+    name: str
+    """The catalog's name, used as folder and column value."""
+
+    @abstractmethod
+    def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Unit rows of shape (n, d)."""
+
+    @abstractmethod
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit rows of shape (n, d)."""
+
+
+class Chunks:
+    """Splits rows into equal chunks, pads the last one, and halves on out-of-memory, remembering it."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.limit = batch_size
+
+    def size(self, width: int) -> int:
+        """Rows a call for `width` rows: as few calls as the limit allows, as even as can be."""
+        return math.ceil(width / math.ceil(width / self.limit))
+
+    def map(
+        self, call: Callable[[list[Row]], Sequence[Result]], rows: Sequence[Row], width: int | None = None
+    ) -> list[tuple[Result, int, float]]:
+        """`call` on padded chunks; each result with its chunk's size and its share of the seconds.
+
+        Padding repeats the chunk's last row, so every call has one of few shapes: kernels round differently for others.
+        """
+        done: list[tuple[Result, int, float]] = []
+        while len(done) < len(rows):
+            size = self.size(max(width or 0, len(rows)))
+            chunk = list(rows[len(done) : len(done) + size])
+            padded = chunk + [chunk[-1]] * (size - len(chunk))
+            started = time.perf_counter()
+            try:
+                results = call(padded)
+            except Exception as error:
+                if not _out_of_memory(error) or size == 1:
+                    raise
+                _free_memory()
+                self.limit = max(1, size // 2)
+                continue
+            seconds = (time.perf_counter() - started) / len(chunk)
+            done += [(result, size, seconds) for result in results[: len(chunk)]]
+        return done
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def unit_rows(x: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows scaled to length 1 (float32).
+
+    Raises:
+        ValueError: a row is zero or not finite, and has no direction.
+    """
+    norms = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms == 0).any():
+        raise ValueError("an embedding is zero or not finite")
+    return np.asarray(x / norms, dtype=np.float32)

@@ -1,0 +1,49 @@
+"""Device, dtype and threads: chosen once, pinned, and written to the manifest, since each can change bytes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+
+def pick_device(device: str) -> str:
+    """`auto` is CUDA where there is one, then Apple's MPS, then the CPU."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def pick_dtype(dtype: str, device: str) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA that has it, float16 on older CUDA, float32 elsewhere."""
+    if dtype != "auto":
+        chosen: torch.dtype = getattr(torch, dtype)
+        return chosen
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float32
+
+
+def pin(threads: int | None = None) -> dict[str, Any]:
+    """Pin what changes bytes; returns what a manifest must say about it.
+
+    Args:
+        threads: CPU threads of a call; None is every core this process may use.
+    """
+    if threads is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        threads = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    return {
+        "threads": threads,
+        "onednn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,  # type: ignore[attr-defined]
+        "cudnn_benchmark": False,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -1,0 +1,5 @@
+"""The run directory: what a run leaves behind, and how it is read."""
+
+from loopsim.store.run import FORMAT_VERSION, Run, create_run, open_run
+
+__all__ = ["FORMAT_VERSION", "Run", "create_run", "open_run"]

@@ -1,0 +1,342 @@
+"""One run directory: created from a plan, continued, read back as data frames."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import yaml
+
+from loopsim.errors import OtherExperimentError, StoreError, UsageError
+from loopsim.plan import Plan
+from loopsim.records import Failure, Start, Step
+from loopsim.seeds import digest
+from loopsim.store import shards
+from loopsim.store.diff import describe_difference
+from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps, uniform_columns
+
+FORMAT_VERSION = 1
+"""Of the run directory; a run of a newer one is refused."""
+
+
+class Run:
+    """A run directory that exists."""
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any], experiment: Mapping[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.experiment = experiment
+
+    # ---- what is there -------------------------------------------------------------------------------------------
+
+    @property
+    def cohorts(self) -> dict[str, list[str]]:
+        """Cohort id to the ids of its trajectories, in plan order."""
+        cohorts: dict[str, list[str]] = self.manifest["cohorts"]
+        return cohorts
+
+    @property
+    def iterations(self) -> int:
+        """Iterations that the run is to have."""
+        return int(self.experiment["iterations"])
+
+    def trajectories(self) -> pd.DataFrame:
+        """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor."""
+        return pq.read_table(self.path / "trajectories.parquet").to_pandas()
+
+    def steps(self, columns: Sequence[str] | None = None, images: bool = False) -> pd.DataFrame:
+        """One row a step, t = 0 (the starts) included, ordered by trajectory and t.
+
+        Args:
+            columns: those wanted; all but `image` where None.
+            images: whether to read the encoded pictures too.
+        """
+        names = [c for c in STEP_SCHEMA.names if c != "image" or images] if columns is None else list(columns)
+        found = shards.list_shards(self.path / "steps")
+        if not found:
+            return STEP_SCHEMA.empty_table().select(names).to_pandas()
+        read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
+        table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
+        return table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names).to_pandas()
+
+    def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
+        """Columns trajectory_id, t, modality, embedder, vector (float32 arrays), for one embedder or all."""
+        folder = self.path / "embeddings"
+        names = [embedder] if embedder else sorted(p.name for p in folder.glob("*")) if folder.is_dir() else []
+        frames = []
+        for name in names:
+            paths = [str(s.path) for s in shards.list_shards(folder / name)]
+            if paths:
+                frames.append(ds.dataset(paths).to_table().to_pandas().assign(embedder=self._embedder_name(name)))
+        if not frames:
+            return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
+        return pd.concat(frames, ignore_index=True)
+
+    def measurements(self) -> pd.DataFrame:
+        """The measurements, long and tidy.
+
+        Raises:
+            StoreError: the run has not been measured.
+        """
+        path = self.path / "measurements.parquet"
+        if not path.exists():
+            raise StoreError(f"{self.path} has not been measured yet: run it again, or wait until it ends")
+        return pq.read_table(path).to_pandas()
+
+    def failures(self) -> list[Failure]:
+        """Every failure so far."""
+        found = []
+        for path in sorted((self.path / "failures").glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                # A line that a killed writer left half is the record of nothing: the iteration will be done again.
+                with contextlib.suppress(json.JSONDecodeError):
+                    found.append(Failure(**json.loads(line)))
+        return found
+
+    # ---- going on ------------------------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, int]:
+        """Cohort id to its last stored iteration; cohorts with nothing stored are left out."""
+        last: dict[str, int] = {}
+        for shard in shards.list_shards(self.path / "steps"):
+            last[shard.cohort] = max(last.get(shard.cohort, -1), shard.last)
+        return last
+
+    def last_steps(self, cohort: str) -> list[Step]:
+        """The steps of a cohort's last stored iteration, by trajectory in plan order; [] where nothing is stored."""
+        found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort]
+        if not found:
+            return []
+        table = pq.ParquetFile(found[-1].path).read()
+        steps = table_to_steps(table.filter(pc.equal(table["t"], found[-1].last)))
+        order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
+        return sorted(steps, key=lambda s: order[s.trajectory_id])
+
+    def commit(self, cohort: str, steps: Sequence[Step]) -> None:
+        """Store whole iterations of a cohort, durably.
+
+        Raises:
+            StoreError: the disk is full or refuses; nothing stored is harmed.
+        """
+        ts = [step.t for step in steps]
+        name = shards.shard_name(cohort, min(ts), max(ts))
+        shards.write_table(self.path / "steps" / name, steps_to_table(steps), compression=None)
+
+    def record_failure(self, cohort: str, failure: Failure) -> None:
+        """Store a failure, durably, before the iteration it belongs to is committed."""
+        path = self.path / "failures" / f"{cohort}.jsonl"
+        with shards.storing(path):
+            path.parent.mkdir(exist_ok=True)
+            with path.open("ab") as handle:
+                # A new line first: the one before may be the half line of a killed writer.
+                handle.write(b"\n" * (handle.tell() > 0) + json.dumps(dataclasses.asdict(failure)).encode())
+                handle.flush()
+                os.fsync(handle.fileno())
+
+    def log(self, event: str, **details: object) -> None:
+        """Add one line to `log.jsonl`."""
+        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "event": event, **details}
+        with shards.storing(self.path / "log.jsonl"), (self.path / "log.jsonl").open("ab") as handle:
+            handle.write(json.dumps(entry).encode() + b"\n")
+
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`."""
+        path = self.path / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        events = []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                events.append(json.loads(line))
+        return events
+
+    def compact(self) -> None:
+        """Merge each cohort's shards into one."""
+        for cohort in self.cohorts:
+            shards.compact(self.path / "steps", cohort)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for writing; leftovers of killed writers are removed.
+
+        Raises:
+            UsageError: another process is writing to it.
+        """
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path}: another process is writing to this run; wait for it to end") from None
+            shards.remove_leftovers(self.path / "steps")
+            yield
+
+    def folder_of_embedder(self, name: str) -> Path:
+        """Where the embeddings of an embedder are; names with slashes get a folder name that has none."""
+        safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+        folder = self.path / "embeddings" / (safe if safe == name else f"{safe}-{digest([name], 6)}")
+        if not folder.is_dir():
+            with shards.storing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "name.txt").write_text(name, encoding="utf-8")
+        return folder
+
+    def _embedder_name(self, folder: str) -> str:
+        return (self.path / "embeddings" / folder / "name.txt").read_text(encoding="utf-8")
+
+
+def open_run(path: Path | str) -> Run:
+    """A run directory, to be read.
+
+    Raises:
+        UsageError: there is none.
+        StoreError: it is damaged, or of a newer format.
+    """
+    path = Path(path)
+    if not (path / "manifest.json").is_file():
+        raise UsageError(f"{path}: there is no run here (no manifest.json)")
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        experiment = yaml.safe_load((path / "experiment.yaml").read_text(encoding="utf-8"))
+        version = int(manifest["format"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise StoreError(f"{path}: manifest.json or experiment.yaml cannot be read: {error}") from None
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path}: written in format {version} by loopsim {manifest.get('loopsim')}; this one reads up to "
+            f"{FORMAT_VERSION}: upgrade with `pip install -U loopsim`"
+        )
+    return Run(path, manifest, experiment)
+
+
+def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
+    """The run directory of a plan: made, or the one that is there already where it holds the same experiment.
+
+    `iterations` may be higher than before (the run is extended); name, description, embedders and batch sizes are not
+    part of what makes a run, and may change.
+
+    Raises:
+        OtherExperimentError: the directory holds something else; the message shows the difference.
+        StoreError: the disk refuses.
+    """
+    resolved = _with_starts(plan)
+    if (path / "manifest.json").exists():
+        return _continue(open_run(path), plan, resolved)
+    if path.exists() and (not path.is_dir() or _occupied(path)):
+        raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out")
+    with shards.storing(path):
+        for folder in ("steps", "starts"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        for start in plan.starts:
+            if start.image is not None:
+                copy = path / _kept_image(start)
+                content = start.image.read_bytes()
+                shards.write_whole(copy, lambda handle, content=content: _write(handle, content))  # type: ignore[misc]
+    _write_yaml(path, resolved)
+    shards.write_table(path / "trajectories.parquet", _trajectory_table(plan))
+    manifest = {
+        "format": FORMAT_VERSION,
+        "loopsim": provenance.get("loopsim"),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "name": plan.experiment.name,
+        "cohorts": {cohort.id: [t.id for t in cohort.trajectories] for cohort in plan.cohorts},
+        "provenance": dict(provenance),
+    }
+    # Last: a directory with a manifest is a run, one without is nothing yet.
+    shards.write_whole(path / "manifest.json", lambda handle: _write(handle, json.dumps(manifest, indent=1).encode()))
+    return open_run(path)
+
+
+def _write(handle: Any, content: bytes) -> None:
+    handle.write(content)
+
+
+def _occupied(path: Path) -> bool:
+    """Whether a directory holds anything that a killed `create_run` would not have left."""
+    ours = {"steps", "starts", "experiment.yaml", "trajectories.parquet"}
+    return any(p.name not in ours and not p.name.startswith(".tmp-") for p in path.iterdir())
+
+
+def _write_yaml(path: Path, resolved: Mapping[str, Any]) -> None:
+    text = "# The experiment as it was run, with every start written out.\n"
+    text += yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True, width=120)
+    shards.write_whole(path / "experiment.yaml", lambda handle: _write(handle, text.encode()))
+
+
+def _continue(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> Run:
+    cohorts = {cohort.id: [t.id for t in cohort.trajectories] for cohort in plan.cohorts}
+    if cohorts != run.cohorts or plan.experiment.iterations < run.iterations:
+        difference = describe_difference(run.experiment, resolved)
+        raise OtherExperimentError(
+            f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
+            "  Choose another --out, or make the experiment what it was (iterations may be raised)."
+        )
+    if dict(resolved) != dict(run.experiment):
+        _write_yaml(run.path, resolved)
+    return open_run(run.path)
+
+
+def _kept_image(start: Start) -> str:
+    suffix = start.image.suffix.lower() if start.image else ""
+    return f"starts/{start.id}{suffix}"
+
+
+def _with_starts(plan: Plan) -> dict[str, Any]:
+    """The experiment with the starts written out, so that the run directory says all by itself."""
+    resolved = plan.experiment.resolved()
+    groups: list[dict[str, Any]] = []
+    given = iter(plan.starts)
+    for group in plan.experiment.starts:
+        if group.branch is not None:
+            groups.append({"from": list(group.branch), "group": group.group})
+            for _ in group.branch:
+                next(given)
+            continue
+        groups.append({"group": group.group})
+        for start in _take(given, group.group, plan, group.images is not None):
+            key, value = ("images", _kept_image(start)) if start.image else ("prompts", start.text)
+            groups[-1].setdefault(key, []).append(value)
+    resolved["starts"] = groups
+    return resolved
+
+
+def _take(given: Iterator[Start], group: str, plan: Plan, images: bool) -> Iterator[Start]:
+    """The starts of one group: `load_starts` yields the groups one after another."""
+    kind = "image" if images else "text"
+    # Groups that follow one another with one label and kind are the same to a reader, and are written as one.
+    for start in given:
+        yield start
+        following = plan.starts.index(start) + 1
+        if following == len(plan.starts):
+            return
+        after = plan.starts[following]
+        if after.group != group or after.kind != kind or after.lineage is not None:
+            return
+
+
+def _trajectory_table(plan: Plan) -> pa.Table:
+    rows = [(cohort.id, t) for cohort in plan.cohorts for t in cohort.trajectories]
+    columns: dict[str, Any] = {
+        "trajectory_id": [t.id for _, t in rows],
+        "cohort": [cohort for cohort, _ in rows],
+        "condition": [t.condition.id for _, t in rows],
+        "label": [t.condition.label for _, t in rows],
+        "group": [t.start.group for _, t in rows],
+        "start_id": [t.start.id for _, t in rows],
+        "start_kind": [t.start.kind for _, t in rows],
+        "start_text": pa.array([t.start.text for _, t in rows], pa.string()),
+        "replicate": pa.array([t.replicate for _, t in rows], pa.int32()),
+        "t0": pa.array([t.start.t0 for _, t in rows], pa.int32()),
+        "parent": pa.array([t.start.parent for _, t in rows], pa.string()),
+    }
+    return pa.table(columns | uniform_columns([t.condition.factors for _, t in rows]))

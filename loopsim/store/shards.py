@@ -1,0 +1,129 @@
+"""Append-only Parquet shards: a shard exists whole or not at all.
+
+A shard is written to a temporary name, fsynced and renamed. Its name says which iterations of which cohort it holds,
+`COHORT-FIRST-LAST.parquet`, so what is stored can be told from a directory listing, and a compacted shard simply
+covers the ones it was made from: if both are there after a crash, the narrower ones are ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loopsim.errors import StoreError
+
+_NAME = re.compile(r"^(c\d+)-(\d+)-(\d+)\.parquet$")
+_TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file: all live trajectories of a cohort, iterations `first` to `last`."""
+
+    path: Path
+    cohort: str
+    first: int
+    last: int
+
+
+def shard_name(cohort: str, first: int, last: int) -> str:
+    """The file name of a shard."""
+    return f"{cohort}-{first:07d}-{last:07d}.parquet"
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn a failing disk into one message that says what is safe."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"{path}: no space left on the disk. Everything stored so far is whole; "
+                "free some space and run the same command again"
+            ) from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file so that it appears whole or not at all, and survives a power cut.
+
+    Raises:
+        StoreError: the disk is full or refuses; nothing under `path` has changed.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    with storing(path):
+        try:
+            with temporary.open("wb") as handle:
+                write(handle)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def write_table(path: Path, table: pa.Table, compression: str | None = "zstd") -> None:
+    """Write a Parquet file whole.
+
+    Raises:
+        StoreError: as `write_whole`.
+    """
+    write_whole(path, lambda handle: pq.write_table(table, handle, compression=compression or "none"))
+
+
+def list_shards(folder: Path) -> list[Shard]:
+    """The shards of a folder in order of cohort and iteration, without those that another one covers."""
+    found: dict[str, list[Shard]] = {}
+    if folder.is_dir():
+        for path in folder.iterdir():
+            match = _NAME.match(path.name)
+            if match:
+                shard = Shard(path, match[1], int(match[2]), int(match[3]))
+                found.setdefault(shard.cohort, []).append(shard)
+    kept: list[Shard] = []
+    for _, shards in sorted(found.items()):
+        reach = -1
+        for shard in sorted(shards, key=lambda s: (s.first, -s.last)):
+            if shard.last > reach:
+                kept.append(shard)
+                reach = shard.last
+    return kept
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of writers that were killed, and shards that a wider one covers."""
+    if not folder.is_dir():
+        return
+    kept = {shard.path for shard in list_shards(folder)}
+    for path in folder.iterdir():
+        if path.name.startswith(_TEMPORARY) or (_NAME.match(path.name) and path not in kept):
+            path.unlink(missing_ok=True)
+
+
+def compact(folder: Path, cohort: str) -> None:
+    """Merge the shards of one cohort into one; safe to interrupt anywhere."""
+    shards = [shard for shard in list_shards(folder) if shard.cohort == cohort]
+    if len(shards) < 2:
+        return
+    table = pa.concat_tables([pq.ParquetFile(shard.path).read() for shard in shards])
+    write_table(folder / shard_name(cohort, shards[0].first, shards[-1].last), table)
+    for shard in shards:
+        shard.path.unlink(missing_ok=True)

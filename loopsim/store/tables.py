@@ -1,0 +1,90 @@
+"""Steps and embeddings as Arrow tables: the columns, and the layout that Hugging Face `datasets` reads as images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from loopsim.records import Setting, Step
+
+_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    # name: Arrow type, and the dtype that `datasets` calls it
+    "trajectory_id": (pa.string(), "string"),
+    "t": (pa.int32(), "int32"),
+    "text_in": (pa.string(), "string"),
+    "image": (pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "Image"),
+    "text": (pa.string(), "string"),
+    "parent": (pa.string(), "string"),
+    "generator_seed": (pa.uint64(), "uint64"),
+    "captioner_seed": (pa.uint64(), "uint64"),
+    "generator_chunk": (pa.int32(), "int32"),
+    "captioner_chunk": (pa.int32(), "int32"),
+    "prompt_tokens": (pa.int32(), "int32"),
+    "caption_tokens": (pa.int32(), "int32"),
+    "flags": (pa.list_(pa.string()), "list"),
+    "seconds": (pa.float32(), "float32"),
+}
+
+
+def _feature(dtype: str) -> dict[str, Any]:
+    if dtype == "Image":
+        return {"_type": "Image"}
+    if dtype == "list":
+        return {"_type": "Sequence", "feature": {"_type": "Value", "dtype": "string"}}
+    return {"_type": "Value", "dtype": dtype}
+
+
+STEP_SCHEMA = pa.schema(
+    [(name, kind) for name, (kind, _) in _COLUMNS.items()],
+    metadata={"huggingface": json.dumps({"info": {"features": {n: _feature(d) for n, (_, d) in _COLUMNS.items()}}})},
+)
+"""The columns of a steps shard."""
+
+
+def steps_to_table(steps: Sequence[Step]) -> pa.Table:
+    """Steps as a table of `STEP_SCHEMA`."""
+    columns: dict[str, list[Any]] = {name: [getattr(step, name) for step in steps] for name in _COLUMNS}
+    columns["image"] = [None if b is None else {"bytes": b, "path": None} for b in columns["image"]]
+    columns["flags"] = [list(flags) for flags in columns["flags"]]
+    return pa.table(columns, schema=STEP_SCHEMA)
+
+
+def table_to_steps(table: pa.Table) -> list[Step]:
+    """The steps of a table of `STEP_SCHEMA`."""
+    steps = []
+    for row in table.to_pylist():
+        image = row.pop("image")
+        flags = tuple(row.pop("flags") or ())
+        steps.append(Step(**row, image=None if image is None else image["bytes"], flags=flags))
+    return steps
+
+
+def embedding_table(ids: Sequence[str], ts: Sequence[int], modality: str, vectors: NDArray[np.float32]) -> pa.Table:
+    """Vectors of shape (n, d) with the steps and the modality (`text` or `image`) they belong to."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    return pa.table(
+        {
+            "trajectory_id": pa.array(ids, pa.string()),
+            "t": pa.array(ts, pa.int32()),
+            "modality": pa.array([modality] * len(ids), pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+
+
+def uniform_columns(rows: Sequence[Mapping[str, Setting]]) -> dict[str, pa.Array]:
+    """Columns of settings whose values may mix types: numbers stay numbers, anything else becomes text."""
+    columns: dict[str, pa.Array] = {}
+    for name in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(name) for row in rows]
+        known = [v for v in values if v is not None]
+        if known and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in known):
+            columns[name] = pa.array([None if v is None else float(v) for v in values], pa.float64())
+        else:
+            columns[name] = pa.array([None if v is None else str(v) for v in values], pa.string())
+    return columns
