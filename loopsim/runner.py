@@ -54,7 +54,9 @@ class ModelPool:
         on_load: called with a line about each model that is loaded.
     """
 
-    def __init__(self, device: str = "auto", room: int | None = None, on_load: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, device: str = "auto", room: int | None = None, on_load: Callable[[str], None] | None = None
+    ) -> None:
         self.device, self.room, self.on_load = device, room, on_load
         self._loaded: dict[str, ImageGenerator | Captioner] = {}
 
@@ -300,7 +302,7 @@ def _carry_out(
         experiment.seed, experiment.pairing == "independent", experiment.image_format, experiment.iterations, seam
     )
     started, made = time.monotonic(), 0
-    total, done = count_steps(plan, run)
+    done, total = run.count_steps()
     writer = _Writer(run)
     with ThreadPoolExecutor(2, thread_name_prefix="loopsim-encode") as encoder:
         try:
@@ -317,20 +319,6 @@ def _carry_out(
                     raise RunFailed(describe_failures(iteration.failures))
         finally:
             writer.close()
-
-
-def count_steps(plan: Plan, run: Run) -> tuple[int, int]:
-    """Steps that the run will have, and has stored; those that failures have prevented are in neither."""
-    failed: dict[str, int] = {f.trajectory_id: f.t for f in run.failures()}
-    reached, total, done = run.progress(), 0, 0
-    for cohort in plan.cohorts:
-        t0 = cohort.trajectories[0].start.t0
-        end, last = t0 + plan.experiment.iterations, reached.get(cohort.id, t0)
-        for trajectory in cohort.trajectories:
-            stop = failed.get(trajectory.id, end + 1) - 1
-            total += max(0, min(stop, end) - t0)
-            done += max(0, min(stop, last) - t0)
-    return total, done
 
 
 def describe_failures(failures: Iterable[Failure]) -> str:

@@ -71,6 +71,16 @@ class Run:
         table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
         return table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names).to_pandas()
 
+    def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
+        """The encoded pictures of some trajectories at some iterations, by (trajectory id, t)."""
+        found = shards.list_shards(self.path / "steps")
+        if not found:
+            return {}
+        wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
+        data = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA)
+        rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
+        return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in rows if r["image"] is not None}
+
     def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
         """Columns trajectory_id, t, modality, embedder, vector (float32 arrays), for one embedder or all."""
         folder = self.path / "embeddings"
@@ -113,6 +123,24 @@ class Run:
         for shard in shards.list_shards(self.path / "steps"):
             last[shard.cohort] = max(last.get(shard.cohort, -1), shard.last)
         return last
+
+    def count_steps(self) -> tuple[int, int]:
+        """Steps stored, and steps that the run will have; those that failures prevent are in neither."""
+        failed = {f.trajectory_id: f.t for f in self.failures()}
+        t0s = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
+        reached, total, done = self.progress(), 0, 0
+        for cohort, members in self.cohorts.items():
+            for trajectory in members:
+                t0 = int(t0s[trajectory])
+                end = min(failed.get(trajectory, t0 + self.iterations + 1) - 1, t0 + self.iterations)
+                total += max(0, end - t0)
+                done += max(0, min(end, reached.get(cohort, t0)) - t0)
+        return done, total
+
+    def flag_counts(self) -> dict[str, int]:
+        """Flag to number of steps that carry it, most frequent first; flags that no step has are left out."""
+        counts = self.steps(["flags"])["flags"].explode().dropna().value_counts()
+        return {str(name): int(count) for name, count in counts.items()}
 
     def last_steps(self, cohort: str) -> list[Step]:
         """The steps of a cohort's last stored iteration, by trajectory in plan order; [] where nothing is stored."""

@@ -1,0 +1,5 @@
+"""`python -m loopsim` is the `loopsim` command."""
+
+from loopsim.cli import main
+
+main()

@@ -1,0 +1,316 @@
+"""The command line: parse, call one library function, format. Results on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from loopsim import __version__, catalog
+from loopsim.errors import LoopsimError
+from loopsim.experiment import load_experiment
+
+if TYPE_CHECKING:
+    from loopsim.plan import Plan
+    from loopsim.runner import Progress
+    from loopsim.store import Run
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Simulate image-caption feedback loops and measure whether anything converges.",
+)
+_PLAIN_WIDTH = 120
+"""Columns where nobody's terminal says."""
+_out = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+_err = Console(stderr=True)
+
+ExperimentArgument = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="A YAML file, or a folder with one.")]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as iterations=5 generator.steps=4."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextlib.contextmanager
+def _reporting() -> Iterator[None]:
+    """One message and an exit status for what a user can mend; a bug keeps its traceback."""
+    try:
+        yield
+    except LoopsimError as error:
+        _say(f"[bold red]loopsim:[/] {_plain(str(error))}")
+        raise typer.Exit(error.exit_status) from None
+    except BrokenPipeError:
+        # Whoever read us has gone; nothing can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _say(text: str) -> None:
+    _err.print(text, highlight=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"loopsim {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _planned(path: Path, overrides: list[str] | None) -> Plan:
+    from loopsim.plan import make_plan
+    from loopsim.runner import notices, read_branch
+
+    plan = make_plan(load_experiment(path, overrides or ()), read_branch)
+    for name in plan.experiment.embedders:
+        catalog.find("embedder", name)
+    for line in notices(plan):
+        _say(f"[yellow]notice:[/] {_plain(line)}")
+    return plan
+
+
+# ---- run -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    experiment: ExperimentArgument,
+    overrides: OverridesArgument = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/NAME")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first trajectory that fails.")] = False,
+) -> None:
+    """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
+    with _reporting():
+        plan = _planned(experiment, overrides)
+        where = out or Path("runs") / plan.experiment.name
+        try:
+            _run(plan, where, device, threads, strict)
+        except KeyboardInterrupt:
+            _say(f"\nstopped; everything made so far is stored in {where}. Resume with the same command.")
+            raise typer.Exit(130) from None
+
+
+def _run(plan: Plan, where: Path, device: str, threads: int | None, strict: bool) -> None:
+    from loopsim.embed import embed_run
+    from loopsim.measure import measure_run
+    from loopsim.runner import ModelPool, describe_failures, run_plan
+
+    _say(
+        f"{plan.experiment.name}: {len(plan.conditions)} conditions × {len(plan.starts)} starts × "
+        f"{plan.experiment.replicates} replicates = {len(plan.trajectories)} trajectories × "
+        f"{plan.experiment.iterations} iterations, into {where}"
+    )
+    with _progress_shown() as watch:
+        done = run_plan(plan, where, threads=threads, strict=strict, watch=watch, pool=ModelPool(device, on_load=_say))
+    for name in plan.experiment.embedders:
+        _say(f"embedding with {name}")
+        embed_run(done, name, device)
+    _say("measuring")
+    from loopsim.report.figures import draw_figures
+
+    measurements = measure_run(done)
+    figures = draw_figures(done, measurements)
+    _print_summary(measurements, plan)
+    _say_flags(done)
+    _say("figures (PNG, SVG, PDF): " + ", ".join(str(path) for path in figures))
+    failures = done.failures()
+    if failures:
+        _say(f"[bold red]loopsim:[/] {_plain(describe_failures(failures))}; see {where / 'failures'}")
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _progress_shown() -> Iterator[Any]:
+    """A bar on a terminal, a plain line every now and then otherwise."""
+    if not _err.is_terminal:
+        yield _PlainLines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    with Progress(*columns, console=_err) as bar:
+        task = bar.add_task("steps", total=None, rate="")
+
+        def watch(now: Progress) -> None:
+            bar.update(task, completed=now.done, total=now.total, rate=_rate(now))
+
+        yield watch
+
+
+def _rate(now: Progress) -> str:
+    return f"{now.made / now.seconds:.1f} images/s" if now.seconds > 0 else ""
+
+
+class _PlainLines:
+    """Progress for logs: at the first and last step, and at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, now: Progress) -> None:
+        if now.done < now.total and time.monotonic() - self.last < 10:
+            return
+        self.last = time.monotonic()
+        left = (now.total - now.done) * now.seconds / now.made if now.made else 0.0
+        _say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")
+
+
+def _print_summary(measurements: Any, plan: Plan) -> None:
+    from loopsim.measure import number, summaries
+
+    lines = summaries(measurements)
+    # Columns that say the same in every row only take room.
+    keys = {"condition": "label", "starts": "group", "of": "modality", "embedder": "embedder"}
+    shown = {k: f for k, f in keys.items() if f == "modality" or len({getattr(line, f) for line in lines}) > 1}
+    table = Table(title=_plain("Mean cosine distance between trajectories [95 % interval]"), title_justify="left")
+    for name in (*shown, "at t = 1", f"at t = {plan.experiment.iterations}", "half-life", "verdict"):
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        first, last = (_plain(f"{number(v)} [{number(a)}, {number(b)}]") for v, a, b in (line.first, line.last))
+        cells = [str(getattr(line, f)) for f in shown.values()]
+        table.add_row(*cells, first, last, number(line.half_life, 1), line.verdict)
+    _out.print(table)
+
+
+def _say_flags(run: Run) -> None:
+    from loopsim.records import FLAGS
+
+    flags = run.flag_counts()
+    total = sum(run.steps(["t"])["t"] > 0)
+    for name, count in flags.items():
+        _say(
+            f"[yellow]flag[/] {name}: {count} of {total} steps ({count / max(total, 1):.1%}): {_plain(FLAGS.get(name, ''))}"
+        )
+
+
+# ---- the others ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def plan(experiment: ExperimentArgument, overrides: OverridesArgument = None, as_json: JsonOption = False) -> None:
+    """Show what would run: conditions, trajectories, steps. Nothing is run."""
+    with _reporting():
+        planned = _planned(experiment, overrides)
+        counts = {
+            "name": planned.experiment.name,
+            "conditions": [{"id": c.id, "label": c.label, **c.factors} for c in planned.conditions],
+            "starts": len(planned.starts),
+            "replicates": planned.experiment.replicates,
+            "trajectories": len(planned.trajectories),
+            "iterations": planned.experiment.iterations,
+            "steps": planned.steps,
+            "cohorts": len(planned.cohorts),
+        }
+        if as_json:
+            print(json.dumps(counts, indent=1))  # noqa: T201 - a result, on stdout
+            return
+        table = Table(title=f"{counts['name']}: {len(planned.conditions)} conditions", title_justify="left")
+        for name in ("id", "condition", "chain"):
+            table.add_column(name, overflow="fold")
+        for condition in planned.conditions:
+            chain = " → ".join(f"{spec.role} {spec.model}" for spec in condition.chain)
+            table.add_row(condition.id, condition.label, chain)
+        _out.print(table)
+        groups = {start.group: 0 for start in planned.starts}
+        for start in planned.starts:
+            groups[start.group] += 1
+        named = ", ".join(f"{count} {name}" for name, count in groups.items())
+        _out.print(
+            f"{len(planned.conditions)} conditions × {counts['starts']} starts ({named}) × {counts['replicates']} "
+            f"replicates = {counts['trajectories']} trajectories in {counts['cohorts']} cohorts\n"
+            f"{counts['trajectories']} trajectories × {counts['iterations']} iterations = {counts['steps']} steps "
+            "(each one image and one caption)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def status(directory: RunArgument, as_json: JsonOption = False) -> None:
+    """Show how far a run is, its failures and its flags."""
+    with _reporting():
+        from loopsim.runner import describe_failures
+        from loopsim.store import open_run
+
+        found = open_run(directory)
+        done, total = found.count_steps()
+        failures, flags = found.failures(), found.flag_counts()
+        if as_json:
+            state = {
+                "name": found.manifest["name"], "steps": done, "total": total, "failed": len(failures),
+                "flags": flags, "measured": (directory / "measurements.parquet").exists(),
+            }  # fmt: skip
+            print(json.dumps(state, indent=1))  # noqa: T201 - a result, on stdout
+            return
+        state_word = "finished" if done >= total else "unfinished: the same `loopsim run` command resumes it"
+        measured = "measured" if (directory / "measurements.parquet").exists() else "not measured yet"
+        share = done / total if total else 1.0
+        text = f"{found.manifest['name']}: {done} of {total} steps ({share:.0%}), {state_word}, {measured}"
+        _out.print(_plain(text), highlight=False, soft_wrap=True)
+        if failures:
+            _out.print(_plain(describe_failures(failures)), highlight=False, soft_wrap=True)
+        for name, count in flags.items():
+            _out.print(f"flag {name}: {count} steps", highlight=False)
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """List the models known by name, and which are usable here without a download."""
+    with _reporting():
+        rows = [
+            {"role": e.role, "name": e.name, "here": _is_here(e), "what": e.note, "location": e.location}
+            for e in catalog.ENTRIES
+        ]
+        if as_json:
+            print(json.dumps(rows, indent=1))  # noqa: T201 - a result, on stdout
+            return
+        table = Table()
+        for name in ("role", "name", "usable here", "what it is"):
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(str(row["role"]), str(row["name"]), str(row["here"]), str(row["what"]))
+        _out.print(table)
+        _out.print("Any hub id (owner/name) or model directory can be named too.", highlight=False)
+
+
+def _is_here(entry: catalog.Entry) -> str:
+    if entry.embedded:
+        return "yes" if not entry.location or Path(entry.path()).is_dir() else "no: not in this installation"
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cached = (Path(HF_HUB_CACHE) / f"models--{entry.location.replace('/', '--')}").is_dir()
+    return "yes: in the cache" if cached else "after a download"
+
+
+def main() -> None:
+    """Entry point of the `loopsim` command."""
+    app()

@@ -1,0 +1,83 @@
+"""The embedding pass: every text and picture of a run to a unit vector, once; continues where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from loopsim import images
+from loopsim.models import load_embedder
+from loopsim.models.base import Embedder
+from loopsim.store import Run
+from loopsim.store.shards import Shard, list_shards, remove_leftovers, shard_name, write_table
+from loopsim.store.tables import embedding_table
+
+_BATCH = 256
+
+
+def embed_run(run: Run, name: str, device: str = "auto", watch: Callable[[int, int], None] | None = None) -> int:
+    """Embed what one embedder has not embedded yet; the model is loaded only if there is something to do.
+
+    Args:
+        run: the run.
+        name: an embedder `loopsim models` lists, `MODEL/PRETRAINED` of open_clip, or a directory.
+        device: where to embed.
+        watch: called with shards done and shards in all.
+
+    Returns:
+        The number of steps embedded now.
+
+    Raises:
+        ModelError: the embedder is unknown or cannot be loaded.
+        StoreError: the disk is full or refuses.
+    """
+    folder = run.folder_of_embedder(name)
+    remove_leftovers(folder)
+    reached: dict[str, int] = {}
+    for shard in list_shards(folder):
+        reached[shard.cohort] = max(reached.get(shard.cohort, -1), shard.last)
+    todo = [s for s in list_shards(run.path / "steps") if s.last > reached.get(s.cohort, -1)]
+    if not todo:
+        return 0
+    embedder, count = load_embedder(name, device), 0
+    for k, shard in enumerate(todo):
+        first = max(shard.first, reached.get(shard.cohort, -1) + 1)
+        table, n = _embed_shard(embedder, shard, first)
+        write_table(folder / shard_name(shard.cohort, first, shard.last), table)
+        count += n
+        if watch is not None:
+            watch(k + 1, len(todo))
+    return count
+
+
+def _embed_shard(embedder: Embedder, shard: Shard, first: int) -> tuple[pa.Table, int]:
+    """Embeddings of a shard's iterations from `first` on; pictures are decoded a batch at a time."""
+    parts: list[pa.Table] = []
+    count = 0
+    for batch in pq.ParquetFile(shard.path).iter_batches(_BATCH, columns=["trajectory_id", "t", "text", "image"]):
+        rows = batch.filter(pc.greater_equal(batch["t"], first))
+        count += rows.num_rows
+        ids, ts = rows["trajectory_id"].to_pylist(), rows["t"].to_pylist()
+        texts = rows["text"].to_pylist()
+        has_text = [i for i, text in enumerate(texts) if text]
+        if has_text:
+            vectors = _embed_texts(embedder, [texts[i] for i in has_text])
+            parts.append(embedding_table([ids[i] for i in has_text], [ts[i] for i in has_text], "text", vectors))
+        pictures = rows["image"].to_pylist()
+        seen = [i for i, picture in enumerate(pictures) if picture is not None]
+        if seen:
+            vectors = embedder.embed_images([images.decode(pictures[i]["bytes"]) for i in seen])
+            parts.append(embedding_table([ids[i] for i in seen], [ts[i] for i in seen], "image", vectors))
+    return pa.concat_tables(parts), count
+
+
+def _embed_texts(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of texts, equal texts embedded once: collapsed loops repeat themselves."""
+    unique = list(dict.fromkeys(texts))
+    where = {text: i for i, text in enumerate(unique)}
+    return embedder.embed_texts(unique)[[where[text] for text in texts]]

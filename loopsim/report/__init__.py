@@ -1,0 +1,1 @@
+"""Figures, from measurements and steps only."""
