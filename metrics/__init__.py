@@ -1,12 +1,7 @@
 """Measures of what a feedback loop does, as pure functions of arrays and lists of texts.
 
 Needs NumPy, SciPy and scikit-learn only, and nothing of loopsim, so it serves anyone's trajectories. The
-public surface is the modules: `from metrics import diversity`. A number that does not exist is nan with its
-reason, never 0 (`metrics.result`); an interval takes the prompt as the independent unit
-(`metrics.jackknife`).
-"""
-
-from metrics import codebook, diversity, entropy, jackknife, rarefaction, result
+public surface is the modules: `from metrics import codebook, diversity, entropy, jackknife, rarefaction, result, text
 
 __all__ = [
     "codebook",
@@ -15,4 +10,5 @@ __all__ = [
     "jackknife",
     "rarefaction",
     "result",
+    "text",
 ]
