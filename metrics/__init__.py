@@ -1,7 +1,12 @@
 """Measures of what a feedback loop does, as pure functions of arrays and lists of texts.
 
 Needs NumPy, SciPy and scikit-learn only, and nothing of loopsim, so it serves anyone's trajectories. The
-public surface is the modules: `from metrics import codebook, diversity, entropy, jackknife, rarefaction, result, text
+public surface is the modules: `from metrics import diversity`. A number that does not exist is nan with its
+reason, never 0 (`metrics.result`); an interval takes the prompt as the independent unit
+(`metrics.jackknife`).
+"""
+
+from metrics import codebook, diversity, entropy, jackknife, rarefaction, result, text
 
 __all__ = [
     "codebook",
