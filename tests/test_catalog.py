@@ -1,0 +1,149 @@
+"""The models known by name: what is found, what is refused, and which settings a name stands for."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+
+from loopsim import catalog
+from loopsim.catalog import ENTRIES, find, settings_of
+from loopsim.errors import ModelError
+from loopsim.experiment import CaptionerSettings, GeneratorSettings
+
+ROLES = ("generator", "captioner", "embedder")
+SCHEMA = {"generator": GeneratorSettings, "captioner": CaptionerSettings}
+
+# What each name stands for. A change here changes the identity of every trajectory of that model.
+GENERATORS = {
+    "postcards": {"steps": 8, "guidance": 2.0},
+    "mock": {"steps": 1, "guidance": 1.0},
+    "sd-1.5": {"steps": 30, "guidance": 7.5},
+    "sdxl": {"steps": 30, "guidance": 5.0},
+    "sdxl-turbo": {"steps": 1, "guidance": 0.0, "size": "512x512"},
+}
+CAPTIONERS = {
+    "postcards": {"max_new_tokens": 30},
+    "mock": {},
+    "blip-base": {},
+    "blip-large": {},
+}
+
+
+def test_every_chain_model_is_in_the_table_above():
+    assert {e.name for e in ENTRIES if e.role == "generator"} == set(GENERATORS)
+    assert {e.name for e in ENTRIES if e.role == "captioner"} == set(CAPTIONERS)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_has_its_defaults(name: str):
+    plain = {
+        "steps": 30, "guidance": 5.0, "size": "native", "negative_prompt": "", "scheduler": "native",
+        "revision": None, "dtype": "auto",
+    }  # fmt: skip
+    assert settings_of("generator", name, {}) == plain | GENERATORS[name]
+
+
+@pytest.mark.parametrize("name", CAPTIONERS)
+def test_a_captioner_has_its_defaults(name: str):
+    plain = {
+        "instruction": None, "max_new_tokens": 64, "max_words": None, "temperature": 0.0, "top_p": 1.0, "beams": 1,
+        "revision": None, "dtype": "auto",
+    }  # fmt: skip
+    assert settings_of("captioner", name, {}) == plain | CAPTIONERS[name]
+
+
+@pytest.mark.parametrize("role", ["generator", "captioner"])
+def test_the_schema_and_the_defaults_have_the_same_settings(role):
+    assert set(settings_of(role, "mock", {})) == set(SCHEMA[role].model_fields) - {"model", "batch_size"}
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.role != "embedder"], ids=lambda e: f"{e.role}-{e.name}")
+def test_the_defaults_of_a_model_fit_the_schema(entry: catalog.Entry):
+    assert SCHEMA[entry.role].model_validate({"model": entry.name, **settings_of(entry.role, entry.name, {})})
+
+
+def test_given_settings_win_and_none_means_not_given():
+    found = settings_of("generator", "postcards", {"steps": 3, "guidance": None})
+    assert (found["steps"], found["guidance"], found["size"]) == (3, 2.0, "native")
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.role}-{e.name}")
+def test_every_entry_is_found_by_role_and_name_and_its_adapter_exists(entry: catalog.Entry):
+    assert find(entry.role, entry.name) is entry
+    assert entry.note
+    module, _, kind = entry.adapter.partition(":")
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert f"class {kind}(" in Path(str(spec.origin)).read_text(encoding="utf-8")
+
+
+def test_a_name_stands_for_one_model_in_a_role():
+    assert len({(e.role, e.name) for e in ENTRIES}) == len(ENTRIES)
+
+
+def test_what_is_shipped_or_code_needs_no_download_and_the_rest_does():
+    for entry in ENTRIES:
+        assert entry.embedded == (entry.name in ("postcards", "mock"))
+    assert Path(find("generator", "postcards").path()).is_absolute()
+    assert find("generator", "sdxl").path() == "stabilityai/stable-diffusion-xl-base-1.0"
+    assert find("generator", "mock").path() == ""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_unknown_name_lists_the_known_ones_of_its_role(role):
+    with pytest.raises(ModelError) as caught:
+        find(role, "no such thing")
+    message = str(caught.value)
+    assert message.startswith(f"unknown {role} 'no such thing'.")
+    assert ", ".join(e.name for e in ENTRIES if e.role == role) in message
+    assert "'owner/name'" in message
+    assert "Did you mean" not in message
+
+
+def test_a_near_name_is_suggested():
+    with pytest.raises(ModelError, match="Did you mean 'postcards'"):
+        find("captioner", "postcard")
+
+
+def test_a_name_of_another_role_is_unknown():
+    with pytest.raises(ModelError, match="unknown captioner 'sdxl'"):
+        find("captioner", "sdxl")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_hub_id_is_taken_as_it_is(role):
+    entry = find(role, "owner/name")
+    assert (entry.role, entry.name, entry.path(), entry.embedded) == (role, "owner/name", "owner/name", False)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_directory_is_taken_as_a_model_of_the_role(role, tmp_path: Path):
+    entry = find(role, str(tmp_path))
+    assert (entry.role, entry.path()) == (role, str(tmp_path))
+    assert entry.adapter == find(role, "postcards").adapter
+
+
+@pytest.mark.parametrize("name", ["./nope", "../nope", "/nope/there", "~/nope-there", "~nobody-has-this-name/x"])
+def test_a_path_that_is_no_directory_is_refused_as_such(name: str):
+    with pytest.raises(ModelError, match="there is no such directory"):
+        find("generator", name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "\0"], ids=["empty", "too long", "null"])
+def test_a_name_that_no_file_can_have_is_unknown(name: str):
+    with pytest.raises(ModelError, match="unknown generator"):
+        find("generator", name)
+
+
+def test_a_name_in_the_catalog_wins_over_a_directory_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mock").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find("generator", "mock").location == ""
+
+
+def test_no_default_is_nan():
+    for entry in ENTRIES:
+        assert not any(isinstance(v, float) and math.isnan(v) for v in entry.defaults.values())
