@@ -151,13 +151,13 @@ def _progress_shown() -> Iterator[Any]:
     if not _err.is_terminal:
         yield _PlainLines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress as bars
 
     columns = (
-        TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        bars.TextColumn("steps"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(elapsed_when_finished=True),
     )  # fmt: skip
-    with Progress(*columns, console=_err) as bar:
+    with bars.Progress(*columns, console=_err) as bar:
         task = bar.add_task("steps", total=None, rate="")
 
         def watch(now: Progress) -> None:
@@ -192,7 +192,8 @@ def _print_summary(measurements: Any, plan: Plan) -> None:
     keys = {"condition": "label", "starts": "group", "of": "modality", "embedder": "embedder"}
     shown = {k: f for k, f in keys.items() if f == "modality" or len({getattr(line, f) for line in lines}) > 1}
     table = Table(title=_plain("Mean cosine distance between trajectories [95 % interval]"), title_justify="left")
-    for name in (*shown, "at t = 1", f"at t = {plan.experiment.iterations}", "half-life", "verdict"):
+    ends = ("at t = 1", f"at t = {plan.experiment.iterations}")
+    for name in (*shown, *ends, "half-life", "verdict"):
         table.add_column(name, overflow="fold")
     for line in lines:
         first, last = (_plain(f"{number(v)} [{number(a)}, {number(b)}]") for v, a, b in (line.first, line.last))
@@ -208,7 +209,8 @@ def _say_flags(run: Run) -> None:
     total = sum(run.steps(["t"])["t"] > 0)
     for name, count in flags.items():
         _say(
-            f"[yellow]flag[/] {name}: {count} of {total} steps ({count / max(total, 1):.1%}): {_plain(FLAGS.get(name, ''))}"
+            f"[yellow]flag[/] {name}: {count} of {total} steps ({count / max(total, 1):.1%}): "
+            + _plain(FLAGS.get(name, ""))
         )
 
 

@@ -62,7 +62,7 @@ class CaptionerSettings(_Strict):
     @model_validator(mode="after")
     def _greedy_beams(self) -> CaptionerSettings:
         if (self.beams or 1) > 1 and (self.temperature or 0) > 0:
-            raise ValueError("beams seek the likeliest caption and temperature samples: set beams: 1 or temperature: 0")
+            raise ValueError("beams seek the likeliest caption, temperature draws: set beams: 1 or temperature: 0")
         return self
 
 

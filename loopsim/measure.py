@@ -242,11 +242,15 @@ def summaries(measurements: pd.DataFrame, metric: str = "mean_pairwise_distance"
     for _, row in found.iterrows():
         curve = curves[tuple(row[by])].sort_values("t")
         after = curve[curve["t"] >= 1]
-        first, last = (tuple(float(v) for v in after[["value", "ci_low", "ci_high"]].iloc[k]) for k in (0, -1))
+        first, last = (_interval(after.iloc[k]) for k in (0, -1))
         verdict, _, reason = str(row["verdict"]).partition(": ")
-        keys = [str(row[name]) for name in by]
-        lines.append(Summary(*keys, first, last, float(row["value"]), verdict, reason))  # type: ignore[arg-type]
+        label, group, modality, embedder = (str(row[name]) for name in by)
+        lines.append(Summary(label, group, modality, embedder, first, last, float(row["value"]), verdict, reason))
     return lines
+
+
+def _interval(row: pd.Series) -> tuple[float, float, float]:
+    return float(row["value"]), float(row["ci_low"]), float(row["ci_high"])
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -111,13 +111,13 @@ def _conditions(experiment: Experiment) -> tuple[Condition, ...]:
         else [_spec("captioner", c) for c in link.captioner or ()]
         for link in experiment.chain
     ]
-    cells = [(chain, noise) for *chain, noise in itertools.product(*links, experiment.noise)]
-    all_factors = [_factors(tuple(chain), noise) for chain, noise in cells]
+    cells = list(itertools.product(itertools.product(*links), experiment.noise))
+    all_factors = [_factors(chain, noise) for chain, noise in cells]
     keys = list(dict.fromkeys(key for factors in all_factors for key in factors))
     varying = [key for key in keys if len({repr(f.get(key)) for f in all_factors}) > 1]
     # A model's own defaults vary with it; its name says enough.
     models = {key for key in varying if "." not in key}
-    named = {_key for _key in varying if "." not in _key or not _follows(_key, models, all_factors)}
+    named = {key for key in varying if "." not in key or not _follows(key, models, all_factors)}
     conditions = []
     for (chain, noise), factors in zip(cells, all_factors, strict=True):
         label = ", ".join(
@@ -126,9 +126,7 @@ def _conditions(experiment: Experiment) -> tuple[Condition, ...]:
             if key in named
         )
         identity = {"chain": [spec.identity() for spec in chain], "noise": noise}
-        conditions.append(
-            Condition(digest(identity, 8), tuple(chain), noise, MappingProxyType(factors), label or "all")
-        )
+        conditions.append(Condition(digest(identity, 8), chain, noise, MappingProxyType(factors), label or "all"))
     ids = [condition.id for condition in conditions]
     if len(set(ids)) < len(ids):
         raise ExperimentError("two cells of the grid are the same: a list of settings repeats a value")

@@ -57,7 +57,7 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     return torch.empty_like(logits).scatter_(-1, order, ordered)
 
 
-class RowSampler(LogitsProcessor):  # type: ignore[misc]
+class RowSampler(LogitsProcessor):
     """Turns greedy decoding into sampling, each row with its own seed."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_p: float) -> None:

@@ -41,7 +41,7 @@ def pin(threads: int | None = None) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = False
     return {
         "threads": threads,
-        "onednn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,  # type: ignore[attr-defined]
+        "onednn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
         "cudnn_benchmark": False,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from loopsim import images
 from loopsim.measure import CURVES
@@ -88,7 +89,7 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame) -> None:
         axes.plot(t, rows["value"], dashes, color=colour, label=legend or None)
         low, high = rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float)
         axes.fill_between(t, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def curve_grid(measurements: pd.DataFrame, metrics: Sequence[str], modalities: Sequence[str]) -> Figure | None:

@@ -54,7 +54,7 @@ class Run:
 
     def trajectories(self) -> pd.DataFrame:
         """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor."""
-        return pq.read_table(self.path / "trajectories.parquet").to_pandas()
+        return _frame(pq.read_table(self.path / "trajectories.parquet"))
 
     def steps(self, columns: Sequence[str] | None = None, images: bool = False) -> pd.DataFrame:
         """One row a step, t = 0 (the starts) included, ordered by trajectory and t.
@@ -66,10 +66,10 @@ class Run:
         names = [c for c in STEP_SCHEMA.names if c != "image" or images] if columns is None else list(columns)
         found = shards.list_shards(self.path / "steps")
         if not found:
-            return STEP_SCHEMA.empty_table().select(names).to_pandas()
+            return _frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
-        return table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names).to_pandas()
+        return _frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
         """The encoded pictures of some trajectories at some iterations, by (trajectory id, t)."""
@@ -92,7 +92,8 @@ class Run:
                 frames.append(ds.dataset(paths).to_table().to_pandas().assign(embedder=self._embedder_name(name)))
         if not frames:
             return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
-        return pd.concat(frames, ignore_index=True)
+        joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        return joined
 
     def measurements(self) -> pd.DataFrame:
         """The measurements, long and tidy.
@@ -103,7 +104,7 @@ class Run:
         path = self.path / "measurements.parquet"
         if not path.exists():
             raise StoreError(f"{self.path} has not been measured yet: run it again, or wait until it ends")
-        return pq.read_table(path).to_pandas()
+        return _frame(pq.read_table(path))
 
     def failures(self) -> list[Failure]:
         """Every failure so far."""
@@ -127,7 +128,7 @@ class Run:
     def count_steps(self) -> tuple[int, int]:
         """Steps stored, and steps that the run will have; those that failures prevent are in neither."""
         failed = {f.trajectory_id: f.t for f in self.failures()}
-        t0s = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
+        t0s: dict[str, int] = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
         reached, total, done = self.progress(), 0, 0
         for cohort, members in self.cohorts.items():
             for trajectory in members:
@@ -221,6 +222,11 @@ class Run:
 
     def _embedder_name(self, folder: str) -> str:
         return (self.path / "embeddings" / folder / "name.txt").read_text(encoding="utf-8")
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def open_run(path: Path | str) -> Run:

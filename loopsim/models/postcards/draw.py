@@ -309,7 +309,7 @@ def _backdrop(d: ImageDraw.ImageDraw, place: str, mood: str, horizon: int, rng: 
     light = _SKY[mood][2]
     far = _mix(_lit((104, 108, 124), light), _SKY[mood][1], 0.35)
     if place == "city":
-        for x in range(-4, side, 17):
+        for x in np.arange(-4.0, side, 17.0):
             height, width = rng.uniform(18, 44), rng.uniform(11, 17)
             d.rectangle([x, horizon - height, x + width, horizon], fill=far)
     elif place == "forest":

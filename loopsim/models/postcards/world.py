@@ -139,7 +139,7 @@ class Scene:
 def _mixed(weights: Sequence[float]) -> NDArray[np.float64]:
     p = np.asarray(weights, dtype=np.float64)
     p = p / p.sum()
-    return (1 - FLOOR) * p + FLOOR / len(p)
+    return np.asarray((1 - FLOOR) * p + FLOOR / len(p), dtype=np.float64)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,75 @@
+"""`kill -9` at any moment, then the same command again: the same bytes, none missing, none twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from loopsim.store import open_run
+from tests.test_runner import contents
+
+# Stored at every iteration, so that there are many moments between and inside commits.
+COMMAND = """
+import sys
+from pathlib import Path
+from loopsim import runner
+from loopsim.experiment import load_experiment
+from loopsim.plan import make_plan
+runner.FLUSH_SECONDS = 0.0
+runner.run_plan(make_plan(load_experiment(Path(sys.argv[1]))), Path(sys.argv[2]), threads=1)
+"""
+
+
+def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out)]
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def kill_when_it_is_at_work(process: subprocess.Popen[bytes], out: Path, after: float) -> None:
+    """Wait until a new shard appears, a random while more, and kill."""
+    known = {p.name for p in (out / "steps").glob("*.parquet")}
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        if {p.name for p in (out / "steps").glob("*.parquet")} - known:
+            time.sleep(after)
+            break
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
+    experiment = tmp_path / "experiment.yaml"
+    raw = {
+        "name": "kill", "iterations": 150, "replicates": 2, "cohort": 4, "embedders": "mock",
+        "starts": ["a red house", "the blue sea", "a fish", "fail", "black"],
+        "generator": "mock", "captioner": {"model": "mock", "temperature": 1.0},
+    }  # fmt: skip
+    experiment.write_text(yaml.safe_dump(raw))
+    whole = start(experiment, tmp_path / "whole")
+    assert whole.wait(120) == 0, whole.stderr.read().decode()
+
+    moments, killed = random.Random(5), 0
+    for _ in range(5):
+        process = start(experiment, tmp_path / "broken")
+        kill_when_it_is_at_work(process, tmp_path / "broken", moments.uniform(0, 0.25))
+        killed += process.returncode == -signal.SIGKILL
+    assert killed == 5
+    reached = len(open_run(tmp_path / "broken").steps(["t"]))
+    assert 0 < reached < len(open_run(tmp_path / "whole").steps(["t"]))
+
+    last = start(experiment, tmp_path / "broken")
+    assert last.wait(120) == 0, last.stderr.read().decode()
+    broken, uninterrupted = open_run(tmp_path / "broken"), open_run(tmp_path / "whole")
+    assert contents(broken) == contents(uninterrupted)
+    keys = broken.steps(["trajectory_id", "t"])
+    assert not keys.duplicated().any()
+    assert len(broken.failures()) == len(uninterrupted.failures()) == 2

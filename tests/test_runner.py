@@ -1,0 +1,273 @@
+"""Runs from beginning to end on mock models: what is stored, resumed, extended, branched, refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopsim import images
+from loopsim.engine import Prompt
+from loopsim.errors import OtherExperimentError, RunFailed, UsageError
+from loopsim.records import EMPTY_CAPTION
+from loopsim.runner import ModelPool, run_plan
+from loopsim.store import Run, open_run
+
+
+def contents(run: Run) -> list[tuple]:
+    """Everything that must be the same in two runs: ids, texts, seeds, shapes, flags and picture bytes."""
+    frame = run.steps(images=True).drop(columns=["seconds"])
+    frame["image"] = [None if i is None else i["bytes"] for i in frame["image"]]
+    frame["flags"] = [tuple(f) for f in frame["flags"]]
+    return [tuple("" if v is None or v != v else v for v in row) for row in frame.itertuples(index=False)]
+
+
+def test_a_run_stores_every_step_and_its_start(planned, out):
+    plan = planned()
+    run = run_plan(plan, out)
+    steps = run.steps()
+    assert len(steps) == 6 * (4 + 1)
+    assert set(steps["t"]) == {0, 1, 2, 3, 4}
+    starts = steps[steps["t"] == 0]
+    assert sorted(starts["text"].unique()) == sorted(s.text for s in plan.starts)
+    assert starts["text_in"].isna().all()
+    for _, chain in steps.groupby("trajectory_id"):
+        assert chain["text_in"].tolist()[1:] == chain["text"].tolist()[:-1]
+
+
+def test_the_same_experiment_twice_gives_the_same_bytes(planned, tmp_path):
+    first, second = (run_plan(planned(), tmp_path / name) for name in "ab")
+    assert contents(first) == contents(second)
+
+
+def test_another_seed_gives_other_pictures(planned, tmp_path):
+    a, b = (run_plan(planned(seed=seed), tmp_path / str(seed)) for seed in (7, 8))
+    pictures = [run.steps(images=True)["image"].dropna().map(lambda i: i["bytes"]).tolist() for run in (a, b)]
+    assert not set(pictures[0]) & set(pictures[1])
+
+
+def test_a_finished_run_returns_without_loading_a_model(planned, out):
+    run_plan(planned(), out)
+    loaded = []
+    run_plan(planned(), out, pool=ModelPool(on_load=loaded.append))
+    assert loaded == []
+
+
+def test_raised_iterations_extend_the_run_to_the_same_bytes(planned, tmp_path):
+    run_plan(planned(iterations=2), tmp_path / "long")
+    extended = run_plan(planned(iterations=5), tmp_path / "long")
+    straight = run_plan(planned(iterations=5), tmp_path / "straight")
+    assert contents(extended) == contents(straight)
+    assert open_run(tmp_path / "long").iterations == 5
+
+
+def test_lowered_iterations_are_refused(planned, out):
+    run_plan(planned(iterations=3), out)
+    with pytest.raises(OtherExperimentError, match="iterations: there 3, here 2"):
+        run_plan(planned(iterations=2), out)
+
+
+def test_a_changed_experiment_is_refused_showing_the_difference_and_harms_nothing(planned, out):
+    run_plan(planned(), out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with pytest.raises(OtherExperimentError, match=r"temperature: there 0\.7, here 0\.2"):
+        run_plan(planned(captioner={"model": "mock", "temperature": 0.2}), out)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_name_and_batch_size_may_change_in_a_run(planned, out):
+    run_plan(planned(iterations=2), out)
+    run = run_plan(planned(iterations=3, name="other", generator={"model": "mock", "batch_size": 2}), out)
+    assert run.steps(["t"])["t"].max() == 3
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(planned, tmp_path):
+    whole = run_plan(planned(cohort=4), tmp_path / "whole")
+    made = []
+
+    def stop(progress):
+        made.append(progress.made)
+        if progress.made >= 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(planned(cohort=4), tmp_path / "broken", watch=stop)
+    assert 0 < len(open_run(tmp_path / "broken").steps(["t"])) < len(whole.steps(["t"]))
+    assert contents(run_plan(planned(cohort=4), tmp_path / "broken")) == contents(whole)
+
+
+def test_one_model_at_a_time_gives_the_same_bytes_with_few_loads(planned, tmp_path):
+    loads = []
+    plan = planned(cohort=2, iterations=3)
+    swapped = run_plan(plan, tmp_path / "swap", pool=ModelPool(room=1, on_load=loads.append))
+    assert contents(swapped) == contents(run_plan(plan, tmp_path / "resident"))
+    assert len(loads) == 2 * 3  # every cohort goes through a model before the other is loaded
+
+
+def test_conditions_share_the_noise_of_their_common_starts(planned, out):
+    run = run_plan(planned(captioner={"model": "mock", "temperature": [0.3, 0.7]}), out)
+    steps = run.steps().merge(run.trajectories()[["trajectory_id", "start_id", "condition", "replicate"]])
+    seeds = steps[steps["t"] > 0].groupby(["start_id", "replicate", "t"])["generator_seed"].nunique()
+    assert (seeds == 1).all()
+    assert steps.loc[steps["t"] > 0, "generator_seed"].nunique() == 3 * 2 * 4
+
+
+def test_fixed_noise_is_a_deterministic_map_with_one_seed_a_trajectory(planned, out):
+    run = run_plan(planned(noise="fixed", iterations=6), out)
+    drawn = run.steps().query("t > 0")
+    assert (drawn.groupby("trajectory_id")["generator_seed"].nunique() == 1).all()
+    for _, chain in drawn.groupby("trajectory_id"):
+        said = dict(zip(chain["text_in"], chain["text"], strict=True))
+        assert all(said[a] == b for a, b in zip(chain["text_in"], chain["text"], strict=True))
+
+
+def test_a_failing_trajectory_is_a_record_and_the_others_go_on_unchanged(planned, tmp_path):
+    starts = ["a red house", "fail", "the blue sea"]
+    run = run_plan(planned(starts=starts), tmp_path / "a")
+    failures = run.failures()
+    assert [f.t for f in failures] == [1, 1]
+    assert "asked to fail" in failures[0].message
+    assert "Traceback" in failures[0].traceback
+    alive = run.steps().query("t > 0")["trajectory_id"].nunique()
+    assert alive == 4
+    # The shape of the calls is the planned one, so the others' bytes do not depend on the failure.
+    assert set(run.steps().query("t > 0")["generator_chunk"]) == {6}
+
+
+def test_a_failed_trajectory_stays_out_when_the_run_is_extended(planned, out):
+    run_plan(planned(starts=["fail", "the blue sea"], iterations=2), out)
+    run = run_plan(planned(starts=["fail", "the blue sea"], iterations=4), out)
+    assert len(run.failures()) == 2
+    assert run.count_steps() == (8, 8)
+
+
+def test_strict_stops_at_the_first_failure(planned, out):
+    with pytest.raises(RunFailed, match="asked to fail"):
+        run_plan(planned(starts=["fail", "the blue sea"]), out, strict=True)
+
+
+def test_flags_tell_of_empty_captions_black_pictures_and_long_prompts(planned, out):
+    run = run_plan(planned(starts=["black", "a b c d e f g h i j k"], iterations=1, replicates=1), out)
+    steps = run.steps().query("t == 1").set_index("text_in")
+    assert set(steps.loc["black", "flags"]) == {"black_image", "empty_caption"}
+    assert steps.loc["black", "text"] == EMPTY_CAPTION
+    assert "prompt_over_limit" in steps.loc["a b c d e f g h i j k", "flags"]
+    assert steps.loc["a b c d e f g h i j k", "prompt_tokens"] == 11
+
+
+def test_truncated_and_cut_captions_are_flagged(planned, tmp_path):
+    short = run_plan(planned(captioner={"model": "mock", "max_new_tokens": 3}), tmp_path / "tokens").steps()
+    assert short.query("t > 0")["flags"].map(lambda f: "caption_truncated" in f).all()
+    cut = run_plan(planned(captioner={"model": "mock", "max_words": 2}), tmp_path / "words").steps().query("t > 0")
+    assert cut["flags"].map(lambda f: "words_cut" in f).all()
+    assert (cut["text"].str.split().str.len() == 2).all()
+
+
+def test_a_repeated_caption_is_flagged(planned, out):
+    run = run_plan(planned(starts=["black"], noise="fixed", replicates=1, iterations=3), out)
+    again = run.steps().query("t > 1")
+    repeated = again["text"] == again["text_in"]
+    assert (again["flags"].map(lambda f: "repeat" in f) == (repeated & (again["text"] != EMPTY_CAPTION))).all()
+
+
+def test_image_first_starts_are_described_before_they_are_drawn(planned, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "start.png")
+    run = run_plan(planned(starts={"images": [str(tmp_path / "start.png")]}), tmp_path / "run")
+    steps = run.steps(images=True)
+    first = steps[steps["t"] == 0].iloc[0]
+    assert first["text"]
+    np.testing.assert_array_equal(images.decode(first["image"]["bytes"]), picture)
+    assert steps[steps["t"] == 1].iloc[0]["text_in"] == first["text"]
+    (tmp_path / "start.png").unlink()
+    assert len(open_run(tmp_path / "run").steps()) == 2 * 5  # the directory holds all it needs to be read
+
+
+def test_longer_chains_take_their_models_in_turn(planned, out):
+    chain = [
+        {"generator": {"model": "mock", "size": 16}}, {"captioner": "mock"},
+        {"generator": {"model": "mock", "size": 32}}, {"captioner": {"model": "mock", "max_words": 2}},
+    ]  # fmt: skip
+    plan = planned(chain=chain, iterations=4)
+    plan.experiment.resolved()
+    run = run_plan(plan, out)
+    steps = run.steps(images=True).query("t > 0")
+    sides = steps.groupby("t")["image"].first().map(lambda i: images.decode(i["bytes"]).shape[0])
+    assert sides.to_dict() == {1: 16, 2: 32, 3: 16, 4: 32}
+    words = steps.groupby("t")["text"].agg(lambda texts: texts.str.split().str.len().max())
+    assert words.to_dict() == {1: 5, 2: 2, 3: 5, 4: 2}
+
+
+def test_a_branch_goes_on_from_a_step_with_the_same_noise(planned, tmp_path):
+    parent = run_plan(planned(iterations=5), tmp_path / "parent")
+    steps = parent.steps(images=True)
+    one = steps["trajectory_id"].iloc[0]
+    branch = planned(starts={"from": f"{tmp_path / 'parent'}/{one}/2"}, iterations=3, replicates=1)
+    mine = run_plan(branch, tmp_path / "branch").steps(images=True)
+    assert mine["t"].tolist() == [2, 3, 4, 5]
+    then = steps[(steps["trajectory_id"] == one) & (steps["t"] > 2)]
+    assert mine.query("t > 2")["text"].tolist() == then["text"].tolist()
+    assert [i["bytes"] for i in mine.query("t > 2")["image"]] == [i["bytes"] for i in then["image"]]
+
+
+def test_a_branch_with_one_setting_changed_keeps_the_noise_only(planned, tmp_path):
+    parent = run_plan(planned(iterations=3), tmp_path / "parent").steps()
+    one = parent["trajectory_id"].iloc[0]
+    start = {"from": f"{tmp_path / 'parent'}/{one}/1"}
+    plan = planned(starts=start, iterations=2, replicates=1, generator={"model": "mock", "size": 24})
+    mine = run_plan(plan, tmp_path / "branch").steps()
+    then = parent[(parent["trajectory_id"] == one) & (parent["t"] > 1)]
+    assert mine.query("t > 1")["generator_seed"].tolist() == then["generator_seed"].tolist()
+
+
+def test_the_seam_can_exchange_captions_and_parents_are_kept(planned, out):
+    def rotate(steps):
+        ids = [step.trajectory_id for step in steps]
+        return {ids[i]: Prompt(steps[i - 1].text, ids[i - 1]) for i in range(len(ids))}
+
+    run = run_plan(planned(replicates=1), out, seam=rotate)
+    steps = run.steps().query("t > 0")
+    assert (steps["parent"] != steps["trajectory_id"]).all()
+
+
+def test_jpeg_captions_describe_the_stored_pixels(planned, out):
+    run = run_plan(planned(image_format="jpeg", captioner="mock", iterations=1), out)
+    from loopsim.models import load_captioner
+
+    steps = run.steps(images=True).query("t == 1")
+    captioner = load_captioner(planned(captioner="mock").conditions[0].chain[1])
+    again = captioner.describe([images.decode(i["bytes"]) for i in steps["image"]], [0] * len(steps))
+    assert [c.text for c in again] == steps["text"].tolist()
+
+
+def test_two_writers_cannot_hold_one_run(planned, out):
+    run = run_plan(planned(iterations=1), out)
+    with run.writing(), pytest.raises(UsageError, match="another process is writing"):
+        run_plan(planned(iterations=2), out)
+
+
+def test_the_number_of_threads_is_kept_when_a_run_goes_on(planned, out):
+    run_plan(planned(iterations=1), out, threads=1)
+    run = run_plan(planned(iterations=2), out)
+    assert [e["pinned"]["threads"] for e in run.events() if e["event"] == "start"] == [1, 1]
+
+
+def test_a_newer_step_is_never_lost_to_a_leftover_of_compaction(planned, out: Path):
+    run = run_plan(planned(), out)
+    (shard,) = (out / "steps").glob("*.parquet")
+    before = contents(run)
+    # As after a crash between writing the merged shard and deleting the ones it was made from.
+    (out / "steps" / "c0000-0000001-0000002.parquet").write_bytes(shard.read_bytes())
+    (out / "steps" / ".tmp-1-c0000-0000009-0000009.parquet").write_bytes(b"half")
+    assert contents(open_run(out)) == before
+    assert contents(run_plan(planned(iterations=5), out))[: len(before)] != []
+    assert sorted(p.name for p in (out / "steps").iterdir()) == ["c0000-0000000-0000005.parquet"]
+
+
+def test_records_are_frozen(planned):
+    trajectory = planned().trajectories[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trajectory.replicate = 3
