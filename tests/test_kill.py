@@ -29,7 +29,8 @@ runner.run_plan(make_plan(load_experiment(Path(sys.argv[1]))), Path(sys.argv[2])
 
 def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:
     arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out)]
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with (out.parent / "stderr.txt").open("wb") as errors:
+        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=errors)
 
 
 def kill_when_it_is_at_work(process: subprocess.Popen[bytes], out: Path, after: float) -> None:
@@ -55,7 +56,7 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     }  # fmt: skip
     experiment.write_text(yaml.safe_dump(raw))
     whole = start(experiment, tmp_path / "whole")
-    assert whole.wait(120) == 0, whole.stderr.read().decode()
+    assert whole.wait(120) == 0, (tmp_path / "stderr.txt").read_text()
 
     moments, killed = random.Random(5), 0
     for _ in range(5):
@@ -67,7 +68,7 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     assert 0 < reached < len(open_run(tmp_path / "whole").steps(["t"]))
 
     last = start(experiment, tmp_path / "broken")
-    assert last.wait(120) == 0, last.stderr.read().decode()
+    assert last.wait(120) == 0, (tmp_path / "stderr.txt").read_text()
     broken, uninterrupted = open_run(tmp_path / "broken"), open_run(tmp_path / "whole")
     assert contents(broken) == contents(uninterrupted)
     keys = broken.steps(["trajectory_id", "t"])

@@ -9,6 +9,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import transformers
 
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
@@ -22,12 +23,14 @@ def _quiet() -> Iterator[None]:
     """Over-long prompts and absent checkers are logged by diffusers; loopsim counts and flags them itself."""
     before = diffusers.logging.get_verbosity()
     diffusers.logging.set_verbosity_error()
-    diffusers.logging.disable_progress_bar()
+    for library in (diffusers, transformers):  # a pipeline's text encoders are loaded by transformers
+        library.logging.disable_progress_bar()
     try:
         yield
     finally:
         diffusers.logging.set_verbosity(before)
-        diffusers.logging.enable_progress_bar()
+        for library in (diffusers, transformers):
+            library.logging.enable_progress_bar()
 
 
 class DiffusersGenerator(ImageGenerator):

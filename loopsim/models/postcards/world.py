@@ -209,6 +209,16 @@ def draw_even(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.stack([rng.integers(len(VALUES[name]), size=n) for name in ATTRIBUTES], axis=1)
 
 
+def draw_stratified(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` scenes in which the values of each attribute occur equally often, up to one; codes of shape (n, 5)."""
+    columns = []
+    for name in ATTRIBUTES:
+        size = len(VALUES[name])
+        rounds = [rng.permutation(size) for _ in range(-(-n // size))]
+        columns.append(rng.permutation(np.concatenate(rounds)[:n]))
+    return np.stack(columns, axis=1)
+
+
 # ---- language ------------------------------------------------------------------------------------------------------
 
 # First entry of each list is the plain one. Nouns are (singular, plural).
