@@ -6,14 +6,30 @@ reason, never 0 (`metrics.result`); an interval takes the prompt as the independ
 (`metrics.jackknife`).
 """
 
-from metrics import codebook, diversity, entropy, jackknife, rarefaction, result, text
+from metrics import (
+    between,
+    codebook,
+    diversity,
+    drift,
+    entropy,
+    jackknife,
+    panel,
+    rarefaction,
+    result,
+    telephone,
+    text,
+)
 
 __all__ = [
+    "between",
     "codebook",
     "diversity",
+    "drift",
     "entropy",
     "jackknife",
+    "panel",
     "rarefaction",
     "result",
+    "telephone",
     "text",
 ]

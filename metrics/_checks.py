@@ -13,6 +13,7 @@ from metrics.result import NanBecause
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 P = ParamSpec("P")
 
 
@@ -96,3 +97,31 @@ def as_confidence(confidence: float) -> float:
 def taken(x: NDArray[Any] | Sequence[Any], kept: IntArray) -> NDArray[Any] | list[Any]:
     """Return the items of `x` at the positions `kept`, as an array or a list, whichever `x` is."""
     return x[kept] if isinstance(x, np.ndarray) else [x[int(i)] for i in kept]
+
+
+def unit_states(x: ArrayLike, mask: ArrayLike | None) -> tuple[FloatArray, BoolArray]:
+    """Return unit states with nan rows where masked, and the mask."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"x must hold real numbers, not dtype {array.dtype}")
+    if array.ndim != 3 or array.size == 0:
+        raise ValueError(f"x must have shape (n, T, d) and not be empty; its shape is {array.shape}")
+    present = np.ones(array.shape[:2], dtype=np.bool_) if mask is None else np.asarray(mask)
+    if present.dtype != np.bool_ or present.shape != array.shape[:2]:
+        raise ValueError(f"mask must be boolean of shape {array.shape[:2]}; it is {present.dtype} {present.shape}")
+    for bad, problem in (
+        (~np.isfinite(array).all(axis=2), "is not finite"),
+        (~array.any(axis=2), "has a zero vector, which has no direction,"),
+    ):
+        if (bad & present).any():
+            trajectory, t = np.argwhere(bad & present)[0]
+            raise ValueError(f"x {problem} at trajectory {trajectory}, t = {t}: mark missing states in `mask`")
+    rows = np.full(array.shape, np.nan)
+    # In blocks, because float64 copies of all states at once would fill the memory.
+    step = max(1, (1 << 20) // array[0].size)
+    for start in range(0, len(array), step):
+        block = slice(start, start + step)
+        kept = array[block][present[block]].astype(np.float64)
+        if len(kept):
+            rows[block][present[block]] = unit(kept)
+    return rows, present

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from metrics import jackknife
 from metrics._checks import (
@@ -190,7 +190,7 @@ def coverage_number_estimate(
     held = by_rank.sum(axis=0) / n
     residual = by_rank - np.outer(counts.sum(axis=1), held)
     variance = groups_seen / (groups_seen - 1) * np.sum(residual**2, axis=0) / n**2
-    half = float(student.ppf(0.5 + level / 2.0, groups_seen - 1)) * np.sqrt(variance)
+    half = float(stdtrit(groups_seen - 1, 0.5 + level / 2.0)) * np.sqrt(variance)
     first = [int(np.argmax(limit >= share - 1e-12)) + 1 for limit in (held + half, held - half)]
     return Estimate(value, min(float(first[0]), value), max(float(first[1]), value), n, sign)
 

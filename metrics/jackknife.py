@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from metrics._checks import FloatArray, IntArray, as_codes, as_confidence, taken
-from metrics.result import Estimate, reason_of, signature, undefined
+from metrics.result import Estimate, NanBecause, reason_of, signature, undefined
 
-__all__ = ["estimate", "from_deleted"]
+__all__ = ["estimate", "from_deleted", "mean_estimate"]
 
 Scale = Literal["linear", "log"]
 MIN_GROUPS = 3
@@ -65,7 +65,7 @@ def estimate(
         raise ValueError("x is empty")
     codes = as_codes(groups, len(x))
     return from_deleted(
-        float_of(statistic(x)),
+        statistic(x),
         lambda: [float_of(statistic(taken(x, np.flatnonzero(codes != g)))) for g in range(codes.max() + 1)],
         codes,
         name=name,
@@ -94,9 +94,8 @@ def from_deleted(
     `codes` numbers the group of every item, 0..G−1; `deleted()` returns the statistic without each group,
     shape (G,), and is only called where the value is not nan and G ≥ 3. Other arguments as in `estimate`.
     """
-    level = as_confidence(confidence)
-    count = int(codes.max()) + 1
-    n = len(codes)
+    level, value = as_confidence(confidence), float_of(value)
+    count, n = int(codes.max()) + 1, len(codes)
     sign = signature(
         name,
         {**(parameters or {}), "n": n, "groups": count, "ci": "jackknife", "scale": scale, "level": level},
@@ -115,9 +114,53 @@ def from_deleted(
     # A width at the level of rounding error means that no group mattered, not that the value is certain.
     if deviation <= 1e-12 * max(1.0, abs(value)):
         return _no_interval(value, n, sign, "leaving out any one group changes nothing, so its spread is unknown")
-    half = float(student.ppf(0.5 + level / 2.0, count - 1)) * deviation
+    half = float(stdtrit(count - 1, 0.5 + level / 2.0)) * deviation
     ends = (value - half, value + half) if scale == "linear" else (value * math.exp(-half), value * math.exp(half))
     return Estimate(value, max(ends[0], min(low, value)), min(ends[1], max(high, value)), n, sign)
+
+
+def mean_estimate(
+    values: ArrayLike,
+    groups: ArrayLike | Sequence[object] | None = None,
+    *,
+    name: str,
+    parameters: Mapping[str, object] | None = None,
+    confidence: float = 0.95,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Estimate:
+    """Estimate the mean of `values` of shape (n,), nan for missing, with a delete-one-group interval.
+
+    Formula: as in `estimate`, in closed form; with one value a group it is Student's interval. Missing values
+    are left out and `n` counts the rest, so a mean over survivors: where values go missing for a reason (a
+    refused caption), restrict all times to the trajectories that have them all.
+
+    Raises:
+        ValueError: `values` is empty or infinite, or `groups` does not match it.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"values must have one axis and not be empty; its shape is {array.shape}")
+    if np.isinf(array).any():
+        raise ValueError("values has infinite numbers")
+    present = ~np.isnan(array)
+    codes = as_codes(groups, len(array))
+    parts = {**(parameters or {}), "missing": int((~present).sum())}
+    if not present.any():
+        sign = signature(name, {**parts, "n": 0, "ci": "jackknife", "level": as_confidence(confidence)})
+        return undefined("all values are missing", 0, sign)
+    codes = as_codes(codes[present], int(present.sum()))
+    sums, sizes = np.bincount(codes, weights=array[present]), np.bincount(codes)
+    return from_deleted(
+        float(sums.sum() / sizes.sum()),
+        lambda: (sums.sum() - sums) / (sizes.sum() - sizes),
+        codes,
+        name=name,
+        parameters=parts,
+        confidence=confidence,
+        low=low,
+        high=high,
+    )
 
 
 def jackknife_deviation(deleted: FloatArray, scale: Scale = "linear") -> float:
@@ -129,7 +172,7 @@ def jackknife_deviation(deleted: FloatArray, scale: Scale = "linear") -> float:
 
 def float_of(value: float) -> float:
     """Return `value` as a float, keeping the reason of a `NanBecause`."""
-    return value if isinstance(value, float) else float(value)
+    return value if isinstance(value, NanBecause) else float(value)
 
 
 def _no_interval(value: float, n: int, sign: str, reason: str) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from metrics import jackknife
 from metrics._checks import as_codes, as_confidence, taken
@@ -102,7 +102,7 @@ def rarefied_estimate(
     if variance <= 0.0:
         reason = "no interval: more draws are needed to tell the groups apart"
         return Estimate(value, math.nan, math.nan, count, sign, reason)
-    half = float(student.ppf(0.5 + level / 2.0, total - 1)) * math.sqrt(variance + noise)
+    half = float(stdtrit(total - 1, 0.5 + level / 2.0)) * math.sqrt(variance + noise)
     return Estimate(value, value - half, value + half, count, sign)
 
 
