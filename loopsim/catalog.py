@@ -6,12 +6,14 @@ Pure data: nothing is imported or loaded here, so a plan can be made on a machin
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from loopsim.errors import ModelError
+from loopsim.paths import expanded, is_directory
 from loopsim.records import Setting
 
 AnyRole = Literal["generator", "captioner", "embedder"]
@@ -102,12 +104,12 @@ def find(role: AnyRole, name: str) -> Entry:
     for entry in ENTRIES:
         if entry.role == role and entry.name == name:
             return entry
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = expanded(name)
+    if name and is_directory(path):
         return Entry(name, role, _ADAPTERS[role], str(path), "a directory")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"{role} {name!r}: there is no such directory")
-    if "/" in name:
+    if re.fullmatch(r"(hf-hub:)?[\w.-]+/[\w.-]+", name):
         return Entry(name, role, _ADAPTERS[role], name, "a hub id")
     known = [entry.name for entry in ENTRIES if entry.role == role]
     close = difflib.get_close_matches(name, known, 1)

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loopsim import __version__, catalog
 from loopsim.errors import LoopsimError
@@ -50,7 +51,7 @@ def _reporting() -> Iterator[None]:
     try:
         yield
     except LoopsimError as error:
-        _say(f"[bold red]loopsim:[/] {_plain(str(error))}")
+        _say(str(error), "loopsim:", "bold red")
         raise typer.Exit(error.exit_status) from None
     except BrokenPipeError:
         # Whoever read us has gone; nothing can be said to them.
@@ -58,17 +59,29 @@ def _reporting() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def _say(text: str, label: str = "", style: str = "") -> None:
+    """A line on stderr, as it is: brackets in a prompt or path are no markup."""
+    line = Text.assemble((label, style), " ", text) if label else Text(text)
+    _err.print(line, highlight=False, soft_wrap=True)
 
 
-def _say(text: str) -> None:
-    _err.print(text, highlight=False, soft_wrap=True)
+def _print(text: str) -> None:
+    """A line on stdout, as it is."""
+    _out.print(Text(text), highlight=False, soft_wrap=True)
+
+
+def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    _out.print(table)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        _out.print(f"loopsim {__version__}", highlight=False)
+        _print(f"loopsim {__version__}")
         raise typer.Exit
 
 
@@ -89,7 +102,7 @@ def _planned(path: Path, overrides: list[str] | None) -> Plan:
     for name in plan.experiment.embedders:
         catalog.find("embedder", name)
     for line in notices(plan):
-        _say(f"[yellow]notice:[/] {_plain(line)}")
+        _say(line, "notice:", "yellow")
     return plan
 
 
@@ -107,6 +120,9 @@ def run(
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
     with _reporting():
+        from loopsim.runner import check_device
+
+        check_device(device)
         plan = _planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
         try:
@@ -128,20 +144,22 @@ def _run(plan: Plan, where: Path, device: str, threads: int | None, strict: bool
     )
     with _progress_shown() as watch:
         done = run_plan(plan, where, threads=threads, strict=strict, watch=watch, pool=ModelPool(device, on_load=_say))
-    for name in plan.experiment.embedders:
-        _say(f"embedding with {name}")
-        embed_run(done, name, device)
-    _say("measuring")
-    from loopsim.report.figures import draw_figures
+    fresh = sum(embed_run(done, name, device, on_load=_say) for name in plan.experiment.embedders)
+    if fresh or not done.is_measured():
+        _say("measuring")
+        from loopsim.report.figures import draw_figures
 
-    measurements = measure_run(done)
-    figures = draw_figures(done, measurements)
+        measurements = measure_run(done)
+        draw_figures(done, measurements)
+    else:
+        _say("nothing to do: the run is finished, embedded and measured")
+        measurements = done.measurements()
     _print_summary(measurements, plan)
     _say_flags(done)
-    _say("figures (PNG, SVG, PDF): " + ", ".join(str(path) for path in figures))
+    _say("figures (PNG, SVG, PDF): " + ", ".join(str(p) for p in sorted((where / "figures").glob("*.png"))))
     failures = done.failures()
     if failures:
-        _say(f"[bold red]loopsim:[/] {_plain(describe_failures(failures))}; see {where / 'failures'}")
+        _say(f"{describe_failures(failures)}\nsee {where / 'failures'}", "loopsim:", "bold red")
         raise typer.Exit(1)
 
 
@@ -191,15 +209,14 @@ def _print_summary(measurements: Any, plan: Plan) -> None:
     # Columns that say the same in every row only take room.
     keys = {"condition": "label", "starts": "group", "of": "modality", "embedder": "embedder"}
     shown = {k: f for k, f in keys.items() if f == "modality" or len({getattr(line, f) for line in lines}) > 1}
-    table = Table(title=_plain("Mean cosine distance between trajectories [95 % interval]"), title_justify="left")
     ends = ("at t = 1", f"at t = {plan.experiment.iterations}")
-    for name in (*shown, *ends, "half-life", "verdict"):
-        table.add_column(name, overflow="fold")
+    rows = []
     for line in lines:
-        first, last = (_plain(f"{number(v)} [{number(a)}, {number(b)}]") for v, a, b in (line.first, line.last))
+        first, last = (f"{number(v)} [{number(a)}, {number(b)}]" for v, a, b in (line.first, line.last))
         cells = [str(getattr(line, f)) for f in shown.values()]
-        table.add_row(*cells, first, last, number(line.half_life, 1), line.verdict)
-    _out.print(table)
+        rows.append([*cells, first, last, number(line.half_life, 1), line.verdict])
+    title = "Mean cosine distance between trajectories [95 % interval]; half-life in iterations"
+    _table(title, (*shown, *ends, "half-life", "verdict"), rows)
 
 
 def _say_flags(run: Run) -> None:
@@ -208,10 +225,8 @@ def _say_flags(run: Run) -> None:
     flags = run.flag_counts()
     total = sum(run.steps(["t"])["t"] > 0)
     for name, count in flags.items():
-        _say(
-            f"[yellow]flag[/] {name}: {count} of {total} steps ({count / max(total, 1):.1%}): "
-            + _plain(FLAGS.get(name, ""))
-        )
+        share = count / max(total, 1)
+        _say(f"{name}: {count} of {total} steps ({share:.1%}): {FLAGS.get(name, '')}", "flag", "yellow")
 
 
 # ---- the others ------------------------------------------------------------------------------------------------------
@@ -235,24 +250,19 @@ def plan(experiment: ExperimentArgument, overrides: OverridesArgument = None, as
         if as_json:
             print(json.dumps(counts, indent=1))  # noqa: T201 - a result, on stdout
             return
-        table = Table(title=f"{counts['name']}: {len(planned.conditions)} conditions", title_justify="left")
-        for name in ("id", "condition", "chain"):
-            table.add_column(name, overflow="fold")
-        for condition in planned.conditions:
-            chain = " → ".join(f"{spec.role} {spec.model}" for spec in condition.chain)
-            table.add_row(condition.id, condition.label, chain)
-        _out.print(table)
+        rows = [
+            (c.id, c.label, " → ".join(f"{spec.role} {spec.model}" for spec in c.chain)) for c in planned.conditions
+        ]
+        _table(f"{counts['name']}: {len(rows)} conditions", ("id", "condition", "chain"), rows)
         groups = {start.group: 0 for start in planned.starts}
         for start in planned.starts:
             groups[start.group] += 1
         named = ", ".join(f"{count} {name}" for name, count in groups.items())
-        _out.print(
+        _print(
             f"{len(planned.conditions)} conditions × {counts['starts']} starts ({named}) × {counts['replicates']} "
             f"replicates = {counts['trajectories']} trajectories in {counts['cohorts']} cohorts\n"
             f"{counts['trajectories']} trajectories × {counts['iterations']} iterations = {counts['steps']} steps "
-            "(each one image and one caption)",
-            highlight=False,
-            soft_wrap=True,
+            "(each one image and one caption)"
         )
 
 
@@ -268,20 +278,20 @@ def status(directory: RunArgument, as_json: JsonOption = False) -> None:
         failures, flags = found.failures(), found.flag_counts()
         if as_json:
             state = {
-                "name": found.manifest["name"], "steps": done, "total": total, "failed": len(failures),
-                "flags": flags, "measured": (directory / "measurements.parquet").exists(),
+                "name": found.name, "steps": done, "total": total, "failed": len(failures),
+                "flags": flags, "measured": found.is_measured(),
             }  # fmt: skip
             print(json.dumps(state, indent=1))  # noqa: T201 - a result, on stdout
             return
         state_word = "finished" if done >= total else "unfinished: the same `loopsim run` command resumes it"
-        measured = "measured" if (directory / "measurements.parquet").exists() else "not measured yet"
+        measured = "measured" if found.is_measured() else "not measured yet"
         share = done / total if total else 1.0
-        text = f"{found.manifest['name']}: {done} of {total} steps ({share:.0%}), {state_word}, {measured}"
-        _out.print(_plain(text), highlight=False, soft_wrap=True)
+        text = f"{found.name}: {done} of {total} steps ({share:.0%}), {state_word}, {measured}"
+        _print(text)
         if failures:
-            _out.print(_plain(describe_failures(failures)), highlight=False, soft_wrap=True)
+            _print(describe_failures(failures))
         for name, count in flags.items():
-            _out.print(f"flag {name}: {count} steps", highlight=False)
+            _print(f"flag {name}: {count} steps")
 
 
 @app.command()
@@ -289,19 +299,26 @@ def models(as_json: JsonOption = False) -> None:
     """List the models known by name, and which are usable here without a download."""
     with _reporting():
         rows = [
-            {"role": e.role, "name": e.name, "here": _is_here(e), "what": e.note, "location": e.location}
+            {
+                "role": e.role,
+                "name": e.name,
+                "here": _is_here(e),
+                "what": e.note,
+                "location": e.location,
+                "settings": catalog.settings_of(e.role, e.name, {}) if e.role != "embedder" else {},
+            }
             for e in catalog.ENTRIES
         ]
         if as_json:
             print(json.dumps(rows, indent=1))  # noqa: T201 - a result, on stdout
             return
-        table = Table()
-        for name in ("role", "name", "usable here", "what it is"):
-            table.add_column(name, overflow="fold")
-        for row in rows:
-            table.add_row(str(row["role"]), str(row["name"]), str(row["here"]), str(row["what"]))
-        _out.print(table)
-        _out.print("Any hub id (owner/name) or model directory can be named too.", highlight=False)
+        columns = ("role", "name", "usable here", "what it is", "own settings")
+        cells = [
+            (r["role"], r["name"], r["here"], r["what"], ", ".join(f"{k}={v}" for k, v in e.defaults.items()))
+            for r, e in zip(rows, catalog.ENTRIES, strict=True)
+        ]
+        _table("Models known by name", columns, [[str(cell) for cell in row] for row in cells])
+        _print("Any hub id (owner/name) or model directory can be named too. All settings: loopsim models --json")
 
 
 def _is_here(entry: catalog.Entry) -> str:

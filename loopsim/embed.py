@@ -20,14 +20,14 @@ from loopsim.store.tables import embedding_table
 _BATCH = 256
 
 
-def embed_run(run: Run, name: str, device: str = "auto", watch: Callable[[int, int], None] | None = None) -> int:
+def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str], None] | None = None) -> int:
     """Embed what one embedder has not embedded yet; the model is loaded only if there is something to do.
 
     Args:
         run: the run.
         name: an embedder `loopsim models` lists, `MODEL/PRETRAINED` of open_clip, or a directory.
         device: where to embed.
-        watch: called with shards done and shards in all.
+        on_load: called with a line when the model is loaded.
 
     Returns:
         The number of steps embedded now.
@@ -44,14 +44,14 @@ def embed_run(run: Run, name: str, device: str = "auto", watch: Callable[[int, i
     todo = [s for s in list_shards(run.path / "steps") if s.last > reached.get(s.cohort, -1)]
     if not todo:
         return 0
+    if on_load is not None:
+        on_load(f"embedding with {name}")
     embedder, count = load_embedder(name, device), 0
-    for k, shard in enumerate(todo):
+    for shard in todo:
         first = max(shard.first, reached.get(shard.cohort, -1) + 1)
         table, n = _embed_shard(embedder, shard, first)
         write_table(folder / shard_name(shard.cohort, first, shard.last), table)
         count += n
-        if watch is not None:
-            watch(k + 1, len(todo))
     return count
 
 

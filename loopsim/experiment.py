@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loopsim.errors import ExperimentError
+from loopsim.paths import expanded
 from loopsim.records import Noise, Pairing, Setting
 
 
@@ -29,7 +31,7 @@ class GeneratorSettings(_Strict):
 
     model: str
     steps: int | None = Field(None, ge=1, le=1000, strict=True)
-    guidance: float | None = Field(None, ge=0, le=100)
+    guidance: float | None = Field(None, ge=0, le=100, strict=True)
     size: Annotated[str, Field(pattern=r"^(native|[1-9]\d*x[1-9]\d*)$")] | None = None
     negative_prompt: str | None = None
     scheduler: str | None = None
@@ -52,8 +54,8 @@ class CaptionerSettings(_Strict):
     instruction: str | None = None
     max_new_tokens: int | None = Field(None, ge=1, strict=True)
     max_words: int | None = Field(None, ge=1, strict=True)
-    temperature: float | None = Field(None, ge=0, le=100)
-    top_p: float | None = Field(None, gt=0, le=1)
+    temperature: float | None = Field(None, ge=0, le=100, strict=True)
+    top_p: float | None = Field(None, gt=0, le=1, strict=True)
     beams: int | None = Field(None, ge=1, strict=True)
     revision: str | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
@@ -101,7 +103,7 @@ class ChainLink(_Strict):
 class Experiment(_Strict):
     """What one experiment file says, with every axis as a list."""
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$")
+    name: str = Field(max_length=100, pattern=r"^[\w.-]*\w([\w .-]*[\w.-])?$")
     description: str = ""
     seed: int = Field(0, strict=True, ge=0, lt=2**63)
     iterations: int = Field(strict=True, ge=1, le=1_000_000)
@@ -141,6 +143,13 @@ def _grid(spec: object) -> object:
     return spec
 
 
+def _cells(role: str, spec: object) -> object:
+    cells = _grid(spec)
+    if cells == []:
+        raise ValueError(f"{role}: an empty list leaves nothing to run")
+    return cells
+
+
 def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -175,10 +184,13 @@ def _normalise(raw: dict[str, Any]) -> dict[str, Any]:
         for role in ("generator", "captioner"):
             if role not in data:
                 raise ValueError(f"{role} is missing: which model? (or give a chain)")
+            if not data[role] or (isinstance(data[role], dict) and not data[role].get("model")):
+                raise ValueError(f"{role}: which model? Give a name, or a mapping with the key model")
         links = [{"generator": data.pop("generator")}, {"captioner": data.pop("captioner")}]
     if isinstance(links, list):
         data["chain"] = [
-            {role: _grid(spec) for role, spec in link.items()} if isinstance(link, dict) else link for link in links
+            {role: _cells(role, spec) for role, spec in link.items()} if isinstance(link, dict) else link
+            for link in links
         ]
     if "starts" in data:
         data["starts"] = _start_groups(data["starts"])
@@ -186,7 +198,7 @@ def _normalise(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _location(loc: Sequence[int | str], data: Any) -> str:
-    """A pydantic location in the words of the file: `chain.0.generator.0.steps` of a plain pair is `generator.steps`."""
+    """A pydantic location in the words of the file: `chain.0.generator.0.steps` of a pair is `generator.steps`."""
     parts = [str(p) for p in loc if not (isinstance(p, str) and p.startswith(("function-", "list[", "literal[")))]
     if len(parts) >= 3 and parts[0] == "chain" and parts[2] in ("generator", "captioner"):
         plain = len(data.get("chain", ())) == 2
@@ -198,6 +210,8 @@ def _location(loc: Sequence[int | str], data: Any) -> str:
 def _known_keys(loc: Sequence[int | str]) -> list[str]:
     if len(loc) > 3 and loc[0] == "chain":
         return list((GeneratorSettings if loc[2] == "generator" else CaptionerSettings).model_fields)
+    if loc[0] == "chain":
+        return ["generator", "captioner"]
     if loc[0] == "starts" and len(loc) > 1:
         return ["prompts", "file", "images", "from", "group"]
     return [*Experiment.model_fields, "generator", "captioner"]
@@ -248,12 +262,14 @@ def _set(raw: dict[str, Any], override: str) -> None:
         raise ExperimentError(f"override {override!r}: must be key=value, such as iterations=5 or generator.steps=4")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ExperimentError(f"override {override!r}: the value is not YAML") from None
     *parents, last = key.split(".")
     node: Any = raw
     for depth, part in enumerate(parents):
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            if isinstance(node[int(part)], str) and parents[depth - 1] in ("generator", "captioner"):
+                node[int(part)] = {"model": node[int(part)]}
             node = node[int(part)]
             continue
         if not isinstance(node, dict) or part not in node:
@@ -261,7 +277,7 @@ def _set(raw: dict[str, Any], override: str) -> None:
         if isinstance(node[part], str) and part in ("generator", "captioner"):
             node[part] = {"model": node[part]}
         node = node[part]
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+    if isinstance(node, list) and last.isdecimal() and int(last) < len(node):
         node[int(last)] = value
     elif isinstance(node, dict):
         node[last] = value
@@ -289,6 +305,8 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         mark = getattr(error, "problem_mark", None)
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ExperimentError(f"{path}: not YAML: {at}{getattr(error, 'problem', error)}") from None
+    except ValueError as error:  # a date or number that YAML's form allows and its value does not
+        raise ExperimentError(f"{path}: not YAML: {error}") from None
     if isinstance(raw, dict):
         for override in overrides:
             _set(raw, override)
@@ -298,13 +316,18 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 def _absolute(start: StartSettings, folder: Path) -> StartSettings:
     def fix(name: str) -> str:
-        return str((folder / Path(name).expanduser()).resolve())
+        return str((folder / expanded(name)).resolve())
+
+    def fix_pattern(name: str) -> str:
+        # The folder's own name may hold what glob takes for a wildcard.
+        whole = expanded(name)
+        return str(whole if whole.is_absolute() else Path(glob.escape(str(folder.resolve()))) / whole)
 
     update: dict[str, object] = {}
     if start.file is not None:
         update["file"] = fix(start.file)
     if start.images is not None:
-        update["images"] = [fix(name) for name in start.images]
+        update["images"] = [fix(name) if Path(fix(name)).exists() else fix_pattern(name) for name in start.images]
     return start.model_copy(update=update)
 
 

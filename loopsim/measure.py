@@ -21,7 +21,7 @@ from loopsim.store import Run
 from loopsim.store.shards import write_table
 from metrics import diversity, entropy, jackknife
 from metrics.decay import Decay, decay
-from metrics.result import Estimate
+from metrics.result import Estimate, signature, undefined
 
 CURVES: dict[str, str] = {
     "mean_pairwise_distance": "mean cosine distance between trajectories",
@@ -84,7 +84,7 @@ _COLUMNS = (
 
 def _keys(trajectories: pd.DataFrame) -> list[str]:
     """Grouping columns: condition, label, group, and the condition's factors."""
-    own = {"trajectory_id", "cohort", "start_id", "start_kind", "start_text", "replicate", "t0", "parent"}
+    own = {"trajectory_id", "cohort", "start_id", "start_kind", "start_text", "replicate", "t0", "parent", "lineage"}
     return [name for name in trajectories.columns if name not in own]
 
 
@@ -182,6 +182,8 @@ def _cosines(
 
 
 def _statistic(name: str, x: Vectors) -> float:
+    if len(x) == 0:
+        return math.nan
     return diversity.vendi(x) if name == "vendi" else diversity.mean_pairwise_distance(x)
 
 
@@ -202,8 +204,15 @@ def _summaries(name: str, curve: dict[int, tuple[float, dict[str, float]]]) -> I
     deleted = np.array([[curve[t][1][s] for t in ts] for s in starts])
     usable = len(starts) >= 3 and bool(np.isfinite(deleted).all()) and bool(np.isfinite(values).all())
     if not np.isfinite(values).all():
+        reason = f"{name} is undefined at some iteration"
+        for part in SUMMARIES:
+            row = _row(f"{name}:{part}", None, undefined(reason, len(starts), signature(f"decay_{part}")))
+            yield row | {"verdict": f"undecided: {reason}"}
         return
-    found: Decay = decay(values, leave_one_out=deleted if usable else None, start=0)
+    # The fit begins at index 1, as its signature says; what stands before it is not looked at.
+    padded = np.concatenate([values[:1], values])
+    without = np.concatenate([deleted[:, :1], deleted], axis=1) if usable else None
+    found: Decay = decay(padded, leave_one_out=without, start=1)
     for part in SUMMARIES:
         estimate: Estimate = getattr(found, part)
         yield _row(f"{name}:{part}", None, estimate, verdict=f"{found.verdict}: {found.reason}")

@@ -33,6 +33,8 @@ class Plan:
     """What the trajectories begin with."""
     cohorts: tuple[Cohort, ...]
     """The units of batching, committing and resuming."""
+    group_sizes: tuple[int, ...]
+    """How many of the starts each group of the experiment gave, in order."""
 
     @property
     def trajectories(self) -> tuple[Trajectory, ...]:
@@ -53,7 +55,8 @@ def make_plan(experiment: Experiment, read_branch: BranchReader | None = None) -
         ModelError: a model's name is unknown.
     """
     conditions = _conditions(experiment)
-    starts = load_starts(experiment, read_branch)
+    groups = load_starts(experiment, read_branch)
+    starts = tuple(start for group in groups for start in group)
     cohorts: list[Cohort] = []
     for condition in conditions:
         members = [
@@ -66,7 +69,7 @@ def make_plan(experiment: Experiment, read_branch: BranchReader | None = None) -
             batch = list(same)
             for at in range(0, len(batch), experiment.cohort):
                 cohorts.append(Cohort(f"c{len(cohorts):04d}", tuple(batch[at : at + experiment.cohort])))
-    return Plan(experiment, conditions, starts, tuple(cohorts))
+    return Plan(experiment, conditions, starts, tuple(cohorts), tuple(len(group) for group in groups))
 
 
 def _trajectory_id(experiment: Experiment, condition: Condition, start: Start, replicate: int) -> str:
@@ -118,13 +121,11 @@ def _conditions(experiment: Experiment) -> tuple[Condition, ...]:
     # A model's own defaults vary with it; its name says enough.
     models = {key for key in varying if "." not in key}
     named = {key for key in varying if "." not in key or not _follows(key, models, all_factors)}
+    bare = {key: key.removeprefix("generator.").removeprefix("captioner.") for key in named}
+    short = {key: key if list(bare.values()).count(name) > 1 else name for key, name in bare.items()}
     conditions = []
     for (chain, noise), factors in zip(cells, all_factors, strict=True):
-        label = ", ".join(
-            f"{key.removeprefix('generator.').removeprefix('captioner.')}={factors.get(key)}"
-            for key in keys
-            if key in named
-        )
+        label = ", ".join(f"{short[key]}={factors.get(key)}" for key in keys if key in named)
         identity = {"chain": [spec.identity() for spec in chain], "noise": noise}
         conditions.append(Condition(digest(identity, 8), chain, noise, MappingProxyType(factors), label or "all"))
     ids = [condition.id for condition in conditions]
@@ -147,17 +148,15 @@ def _follows(key: str, models: set[str], factors: list[dict[str, Setting]]) -> b
 # ---- starts ----------------------------------------------------------------------------------------------------------
 
 
-def load_starts(experiment: Experiment, read_branch: BranchReader | None = None) -> tuple[Start, ...]:
-    """Every start of the experiment, in order.
+def load_starts(experiment: Experiment, read_branch: BranchReader | None = None) -> tuple[tuple[Start, ...], ...]:
+    """The starts of the experiment, group by group, in order.
 
     Raises:
         ExperimentError: a file is missing or empty, or a start is there twice.
     """
-    starts: list[Start] = []
-    for k, group in enumerate(experiment.starts):
-        starts += _group_starts(group, f"starts.{k}", read_branch)
+    groups = tuple(tuple(_group_starts(group, f"starts.{k}", read_branch)) for k, group in enumerate(experiment.starts))
     seen: dict[str, int] = {}
-    for i, start in enumerate(starts):
+    for i, start in enumerate(start for group in groups for start in group):
         if start.id in seen:
             what = start.text if start.kind == "text" else str(start.image)
             raise ExperimentError(
@@ -165,7 +164,7 @@ def load_starts(experiment: Experiment, read_branch: BranchReader | None = None)
                 "remove one, and use replicates to run a start several times"
             )
         seen[start.id] = i
-    return tuple(starts)
+    return groups
 
 
 def _group_starts(group: StartSettings, where: str, read_branch: BranchReader | None) -> list[Start]:
@@ -197,7 +196,7 @@ def _read_prompts(path: Path, where: str) -> list[str]:
             prompts = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
         raise ExperimentError(f"{where}.file: {path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ExperimentError(f"{where}.file: {path}: cannot be read as UTF-8 text: {error}") from None
     if not prompts:
         raise ExperimentError(f"{where}.file: {path}: holds no prompts (one a line, or a CSV with a column 'prompt')")
@@ -207,7 +206,8 @@ def _read_prompts(path: Path, where: str) -> list[str]:
 def _expand(patterns: Iterable[str], where: str) -> list[Path]:
     paths: list[Path] = []
     for pattern in patterns:
-        found = sorted(glob.glob(pattern)) if any(c in pattern for c in "*?[") else [pattern]
+        wild = any(c in pattern for c in "*?[") and not Path(pattern).exists()
+        found = sorted(glob.glob(pattern)) if wild else [pattern]
         if not found:
             raise ExperimentError(f"{where}.images: {pattern}: no file matches")
         paths += [Path(name) for name in found]
@@ -220,7 +220,7 @@ def _image_start(path: Path, group: str) -> Start:
     try:
         content = path.read_bytes()
         with Image.open(path) as image:
-            image.verify()
+            image.load()  # to the end: a file that was cut off has a sound beginning
     except FileNotFoundError:
         raise ExperimentError(f"image start {path}: there is no such file") from None
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +17,7 @@ from typing import Any
 from loopsim import models, provenance
 from loopsim.catalog import find
 from loopsim.engine import CohortRun, Iteration, Seam, Settings, advance, carry_on
-from loopsim.errors import ExperimentError, RunFailed
+from loopsim.errors import ExperimentError, RunFailed, UsageError
 from loopsim.models.base import Captioner, ImageGenerator
 from loopsim.plan import Plan
 from loopsim.records import Failure, ModelSpec, Start, Step
@@ -176,6 +178,8 @@ class _Writer:
             if item.cohort.id != cohort:
                 flush()
                 cohort = item.cohort.id
+            if item.failures:
+                flush()  # what came before must be there when the failure is: a resumed run leaves the failed one out
             for failure in item.failures:
                 self.run.record_failure(cohort, failure)
             held += item.steps
@@ -206,10 +210,24 @@ def read_branch(reference: str, group: str) -> Start:
     if text.empty or not text.iloc[0]:
         raise ExperimentError(f"from: {reference!r}: that trajectory has no step {t}")
     row, said = table.loc[found[0]], str(text.iloc[0])
+    lineage = (int(run.experiment["seed"]), str(row["start_id"]), int(row["replicate"]))
+    if row["lineage"] and lineage[2] == 0:  # a branch of a branch keeps the noise of the first
+        seed, start_id, replicate = json.loads(row["lineage"])
+        lineage = (int(seed), str(start_id), int(replicate))
     return Start(
         digest(["branch", found[0], t, said]), "text", said, None, group, t,
-        (int(run.experiment["seed"]), str(row["start_id"]), int(row["replicate"])), f"{found[0]}@{t}",
+        lineage, f"{found[0]}@{t}",
     )  # fmt: skip
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that cannot be, before anything is made.
+
+    Raises:
+        UsageError: the name is none of those that torch has.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"unknown device {name!r}: it is auto, cpu, mps, cuda, or cuda:0, cuda:1, …")
 
 
 def notices(plan: Plan) -> list[str]:
@@ -267,6 +285,7 @@ def run_plan(
     with run.writing():
         runs = list(_unfinished(plan, run))
         if not runs:
+            run.compact()  # a writer that was killed at the very end may have left it undone
             return run
         from loopsim.models import torch_setup
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from PIL import Image
 from loopsim import images
 from loopsim.engine import Prompt
 from loopsim.errors import OtherExperimentError, RunFailed, UsageError
+from loopsim.experiment import load_experiment
+from loopsim.plan import make_plan
 from loopsim.records import EMPTY_CAPTION
 from loopsim.runner import ModelPool, run_plan
-from loopsim.store import Run, open_run
+from loopsim.seeds import step_seed
+from loopsim.store import Run, create_run, open_run
 
 
 def contents(run: Run) -> list[tuple]:
@@ -22,7 +26,8 @@ def contents(run: Run) -> list[tuple]:
     frame = run.steps(images=True).drop(columns=["seconds"])
     frame["image"] = [None if i is None else i["bytes"] for i in frame["image"]]
     frame["flags"] = [tuple(f) for f in frame["flags"]]
-    return [tuple("" if v is None or v != v else v for v in row) for row in frame.itertuples(index=False)]
+    blank = frame.astype(object).where(frame.notna(), "")
+    return [tuple(row) for row in blank.itertuples(index=False)]
 
 
 def test_a_run_stores_every_step_and_its_start(planned, out):
@@ -265,6 +270,63 @@ def test_a_newer_step_is_never_lost_to_a_leftover_of_compaction(planned, out: Pa
     assert contents(open_run(out)) == before
     assert contents(run_plan(planned(iterations=5), out))[: len(before)] != []
     assert sorted(p.name for p in (out / "steps").iterdir()) == ["c0000-0000000-0000005.parquet"]
+
+
+def test_groups_of_starts_are_kept_apart_in_the_stored_experiment(planned, out):
+    starts = [{"prompts": ["a"]}, {"prompts": ["b"]}, {"prompts": ["c"], "group": "other"}]
+    plan = planned(starts=starts)
+    run_plan(plan, out)
+    again = make_plan(load_experiment(out))
+    assert again.starts == plan.starts
+    assert [t.id for t in again.trajectories] == [t.id for t in plan.trajectories]
+
+
+def test_a_renamed_group_is_renamed_in_the_results(planned, out):
+    run_plan(planned(starts=[{"prompts": ["a"], "group": "old"}]), out)
+    run = run_plan(planned(starts=[{"prompts": ["a"], "group": "new"}]), out)
+    assert set(run.trajectories()["group"]) == {"new"}
+
+
+def test_steps_before_a_failure_are_stored_before_the_failure(planned, out, monkeypatch):
+    def kill(self, cohort, failure):
+        raise KeyboardInterrupt  # as if killed in the middle of recording it
+
+    starts = ["a boat", "fail", "a house"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "record_failure", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run_plan(planned(starts=starts), out)
+    assert set(open_run(out).steps(["t"])["t"]) == {0}
+    assert len(run_plan(planned(starts=starts), out).steps(["t"]).query("t == 0")) == 6
+
+
+def test_a_branch_of_a_branch_keeps_the_first_ones_noise(planned, tmp_path):
+    parent = run_plan(planned(iterations=6), tmp_path / "a").steps()
+    one = parent["trajectory_id"].iloc[0]
+    first = planned(starts={"from": f"{tmp_path / 'a'}/{one}/2"}, iterations=3, replicates=1)
+    second_id = run_plan(first, tmp_path / "b").steps()["trajectory_id"].iloc[0]
+    second = planned(starts={"from": f"{tmp_path / 'b'}/{second_id}/4"}, iterations=2, replicates=1)
+    mine = run_plan(second, tmp_path / "c").steps().query("t > 4")
+    then = parent[(parent["trajectory_id"] == one) & (parent["t"] > 4)]
+    assert mine["text"].tolist() == then["text"].tolist()
+
+
+def test_seeds_are_read_back_to_the_last_digit(planned, out):
+    plan = planned()
+    steps = run_plan(plan, out).steps().query("t == 1").set_index("trajectory_id")
+    for trajectory in plan.trajectories:
+        assert int(steps.loc[trajectory.id, "generator_seed"]) == step_seed(trajectory, 1, "generator", 7, False)
+
+
+def test_other_weights_under_the_same_name_are_refused(planned, out):
+    run = run_plan(planned(iterations=1), out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    models = [{"role": "generator", "model": "mine", "files": {"weights.safetensors": "aa"}}]
+    manifest["provenance"]["models"] = models
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    now = [{"role": "generator", "model": "mine", "files": {"weights.safetensors": "bb"}}]
+    with pytest.raises(OtherExperimentError, match=r"other files of the generator mine: weights\.safetensors"):
+        create_run(run.path, planned(iterations=1), {"models": now})
 
 
 def test_records_are_frozen(planned):

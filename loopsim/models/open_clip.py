@@ -26,15 +26,11 @@ class OpenClipEmbedder(Embedder):
     def __init__(self, location: str, name: str, device: str) -> None:
         self.name = name
         self.device = pick_device(device)
-        local = Path(location).is_dir()
-        model, _, pretrained = location.partition("/")
-        source = f"local-dir:{location}" if local else model
+        source, pretrained = _source(location)
         previous = logging.root.manager.disable
         logging.disable(logging.WARNING)  # open_clip tells the root logger about every file it reads
         try:
-            created: Any = open_clip.create_model_and_transforms(
-                source, pretrained=None if local else pretrained, device=self.device
-            )
+            created: Any = open_clip.create_model_and_transforms(source, pretrained=pretrained, device=self.device)
             self.tokenizer: Any = open_clip.get_tokenizer(source)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise cannot_load("embedder", location, error) from error
@@ -60,3 +56,13 @@ class OpenClipEmbedder(Embedder):
             with torch.inference_mode():
                 rows.append(self.model.encode_text(ids.to(self.device)).float().cpu().numpy())
         return unit_rows(np.concatenate(rows))
+
+
+def _source(location: str) -> tuple[str, str | None]:
+    """open_clip's name and pretrained tag: a directory, `MODEL/TAG` of its own list, or else a hub id."""
+    if Path(location).is_dir():
+        return f"local-dir:{location}", None
+    model, _, tag = location.removeprefix("hf-hub:").partition("/")
+    if model in open_clip.list_models():
+        return model, tag
+    return f"hf-hub:{model}/{tag}", None

@@ -8,10 +8,16 @@ from typing import Any
 
 import torch
 
+from loopsim.errors import ModelError
+
 
 def pick_device(device: str) -> str:
     """`auto` is CUDA where there is one, then Apple's MPS, then the CPU."""
     if device != "auto":
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError(f"device {device!r}: torch sees no CUDA device here; use --device cpu")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise ModelError("device 'mps': torch sees no Apple GPU here; use --device cpu")
         return device
     if torch.cuda.is_available():
         return "cuda"

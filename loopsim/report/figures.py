@@ -89,7 +89,8 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame) -> None:
         axes.plot(t, rows["value"], dashes, color=colour, label=legend or None)
         low, high = rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float)
         axes.fill_between(t, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.01)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def curve_grid(measurements: pd.DataFrame, metrics: Sequence[str], modalities: Sequence[str]) -> Figure | None:
@@ -170,8 +171,8 @@ def filmstrip(run: Run, rows: int = 6, columns: int = 8) -> Figure | None:
     grid = figure.subplots(len(ids), len(ts) + 1, squeeze=False)
     for i, row in enumerate(chosen.itertuples()):
         start = row.start_text or "(a picture)"
-        note = f"{start}\n[{row.group}]" if row.group != "all" else start
-        grid[i, 0].text(0.5, 0.5, _wrap(note, 16), ha="center", va="center", fontsize=6.5, style="italic")
+        note = f"[{row.group}]\n{start}" if row.group != "all" else start
+        grid[i, 0].text(0.5, 0.5, _wrap(note, 17, 7), ha="center", va="center", fontsize=6.5, style="italic")
         grid[i, 0].axis("off")
         for axes, t in zip(grid[i, 1:], ts, strict=True):
             axes.axis("off")

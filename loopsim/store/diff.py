@@ -31,8 +31,8 @@ def describe_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             continue
         if isinstance(a, list) and isinstance(b, list):
             gone, come = [v for v in a if v not in b], [v for v in b if v not in a]
-            parts = [f"{len(gone)} removed ({_short(gone[0])}…)"] * bool(gone)
-            parts += [f"{len(come)} added ({_short(come[0])}…)"] * bool(come)
+            changed = (("removed", gone), ("added", come))
+            parts = [f"{len(items)} {what} ({_short(items[0])}…)" for what, items in changed if items]
             lines.append(f"    {key}: {', '.join(parts) or 'another order'}")
         else:
             there, here = ("(not given)" if v is None else _short(v) for v in (a, b))

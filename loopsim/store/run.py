@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +55,9 @@ class Run:
 
     def trajectories(self) -> pd.DataFrame:
         """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor."""
-        return _frame(pq.read_table(self.path / "trajectories.parquet"))
+        path = self.path / "trajectories.parquet"
+        with shards.reading(path):
+            return _frame(pq.read_table(path))
 
     def steps(self, columns: Sequence[str] | None = None, images: bool = False) -> pd.DataFrame:
         """One row a step, t = 0 (the starts) included, ordered by trajectory and t.
@@ -68,7 +71,8 @@ class Run:
         if not found:
             return _frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
-        table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
+        with shards.reading(self.path / "steps"):
+            table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
         return _frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
@@ -106,6 +110,10 @@ class Run:
             raise StoreError(f"{self.path} has not been measured yet: run it again, or wait until it ends")
         return _frame(pq.read_table(path))
 
+    def is_measured(self) -> bool:
+        """Whether there are measurements."""
+        return (self.path / "measurements.parquet").exists()
+
     def failures(self) -> list[Failure]:
         """Every failure so far."""
         found = []
@@ -138,6 +146,15 @@ class Run:
                 done += max(0, min(end, reached.get(cohort, t0)) - t0)
         return done, total
 
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return str(self.experiment.get("name", self.manifest["name"]))
+
+    def is_blank(self) -> bool:
+        """Whether nothing has been made yet, beyond the starts."""
+        return self.count_steps()[0] == 0 and not self.failures()
+
     def flag_counts(self) -> dict[str, int]:
         """Flag to number of steps that carry it, most frequent first; flags that no step has are left out."""
         counts = self.steps(["flags"])["flags"].explode().dropna().value_counts()
@@ -148,7 +165,8 @@ class Run:
         found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort]
         if not found:
             return []
-        table = pq.ParquetFile(found[-1].path).read()
+        with shards.reading(found[-1].path):
+            table = pq.ParquetFile(found[-1].path).read()
         steps = table_to_steps(table.filter(pc.equal(table["t"], found[-1].last)))
         order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
         return sorted(steps, key=lambda s: order[s.trajectory_id])
@@ -202,7 +220,10 @@ class Run:
         Raises:
             UsageError: another process is writing to it.
         """
-        with (self.path / ".lock").open("w") as handle:
+        lock = self.path / ".lock"
+        with contextlib.ExitStack() as stack:
+            with shards.storing(lock):
+                handle = stack.enter_context(lock.open("w"))
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -214,10 +235,10 @@ class Run:
         """Where the embeddings of an embedder are; names with slashes get a folder name that has none."""
         safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
         folder = self.path / "embeddings" / (safe if safe == name else f"{safe}-{digest([name], 6)}")
-        if not folder.is_dir():
+        if not (folder / "name.txt").exists():
             with shards.storing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "name.txt").write_text(name, encoding="utf-8")
+            shards.write_whole(folder / "name.txt", lambda handle: _write(handle, name.encode()))
         return folder
 
     def _embedder_name(self, folder: str) -> str:
@@ -225,7 +246,8 @@ class Run:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
+    # Seeds are 64 bits wide and missing at the start: as floats they would lose their last digits.
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get)
     return frame
 
 
@@ -250,6 +272,10 @@ def open_run(path: Path | str) -> Run:
             f"{path}: written in format {version} by loopsim {manifest.get('loopsim')}; this one reads up to "
             f"{FORMAT_VERSION}: upgrade with `pip install -U loopsim`"
         )
+    if not isinstance(manifest.get("cohorts"), dict) or "name" not in manifest:
+        raise StoreError(f"{path / 'manifest.json'}: damaged: it has no name or cohorts")
+    if not isinstance(experiment, dict) or not isinstance(experiment.get("iterations"), int):
+        raise StoreError(f"{path / 'experiment.yaml'}: damaged: it has no iterations")
     return Run(path, manifest, experiment)
 
 
@@ -265,8 +291,15 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
     """
     resolved = _with_starts(plan)
     if (path / "manifest.json").exists():
-        return _continue(open_run(path), plan, resolved)
-    if path.exists() and (not path.is_dir() or _occupied(path)):
+        there = open_run(path)
+        if not there.is_blank() or _cohorts(plan) == there.cohorts:
+            _same_models(there, provenance)
+            return _continue(there, plan, resolved)
+        with there.writing():  # nothing was made yet, as when a model could not be loaded: begin anew
+            for shard in shards.list_shards(path / "steps"):
+                shard.path.unlink()
+            (path / "manifest.json").unlink()
+    elif path.exists() and (not path.is_dir() or _occupied(path)):
         raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out")
     with shards.storing(path):
         for folder in ("steps", "starts"):
@@ -283,7 +316,7 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
         "loopsim": provenance.get("loopsim"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "name": plan.experiment.name,
-        "cohorts": {cohort.id: [t.id for t in cohort.trajectories] for cohort in plan.cohorts},
+        "cohorts": _cohorts(plan),
         "provenance": dict(provenance),
     }
     # Last: a directory with a manifest is a run, one without is nothing yet.
@@ -307,15 +340,32 @@ def _write_yaml(path: Path, resolved: Mapping[str, Any]) -> None:
     shards.write_whole(path / "experiment.yaml", lambda handle: _write(handle, text.encode()))
 
 
+def _cohorts(plan: Plan) -> dict[str, list[str]]:
+    return {cohort.id: [t.id for t in cohort.trajectories] for cohort in plan.cohorts}
+
+
+def _same_models(run: Run, provenance: Mapping[str, Any]) -> None:
+    """Refuse to go on with other weights under the same name."""
+    known = {(m["role"], m["model"]): m.get("files") for m in run.manifest.get("provenance", {}).get("models", ())}
+    for model in provenance.get("models", ()):
+        before, now = known.get((model["role"], model["model"])), model.get("files")
+        if before and now and before != now:
+            changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+            raise OtherExperimentError(
+                f"{run.path} was made with other files of the {model['role']} {model['model']}: {', '.join(changed)}; "
+                "nothing was changed. Choose another --out, or put the former files back."
+            )
+
+
 def _continue(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> Run:
-    cohorts = {cohort.id: [t.id for t in cohort.trajectories] for cohort in plan.cohorts}
-    if cohorts != run.cohorts or plan.experiment.iterations < run.iterations:
+    if _cohorts(plan) != run.cohorts or plan.experiment.iterations < run.iterations:
         difference = describe_difference(run.experiment, resolved)
         raise OtherExperimentError(
             f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
             "  Choose another --out, or make the experiment what it was (iterations may be raised)."
         )
     if dict(resolved) != dict(run.experiment):
+        shards.write_table(run.path / "trajectories.parquet", _trajectory_table(plan))  # groups may be renamed
         _write_yaml(run.path, resolved)
     return open_run(run.path)
 
@@ -330,32 +380,16 @@ def _with_starts(plan: Plan) -> dict[str, Any]:
     resolved = plan.experiment.resolved()
     groups: list[dict[str, Any]] = []
     given = iter(plan.starts)
-    for group in plan.experiment.starts:
+    for group, size in zip(plan.experiment.starts, plan.group_sizes, strict=True):
+        starts = list(itertools.islice(given, size))
         if group.branch is not None:
             groups.append({"from": list(group.branch), "group": group.group})
-            for _ in group.branch:
-                next(given)
-            continue
-        groups.append({"group": group.group})
-        for start in _take(given, group.group, plan, group.images is not None):
-            key, value = ("images", _kept_image(start)) if start.image else ("prompts", start.text)
-            groups[-1].setdefault(key, []).append(value)
+        elif group.images is not None:
+            groups.append({"group": group.group, "images": [_kept_image(start) for start in starts]})
+        else:
+            groups.append({"group": group.group, "prompts": [start.text for start in starts]})
     resolved["starts"] = groups
     return resolved
-
-
-def _take(given: Iterator[Start], group: str, plan: Plan, images: bool) -> Iterator[Start]:
-    """The starts of one group: `load_starts` yields the groups one after another."""
-    kind = "image" if images else "text"
-    # Groups that follow one another with one label and kind are the same to a reader, and are written as one.
-    for start in given:
-        yield start
-        following = plan.starts.index(start) + 1
-        if following == len(plan.starts):
-            return
-        after = plan.starts[following]
-        if after.group != group or after.kind != kind or after.lineage is not None:
-            return
 
 
 def _trajectory_table(plan: Plan) -> pa.Table:
@@ -372,5 +406,6 @@ def _trajectory_table(plan: Plan) -> pa.Table:
         "replicate": pa.array([t.replicate for _, t in rows], pa.int32()),
         "t0": pa.array([t.start.t0 for _, t in rows], pa.int32()),
         "parent": pa.array([t.start.parent for _, t in rows], pa.string()),
+        "lineage": pa.array([json.dumps(t.start.lineage) if t.start.lineage else None for _, t in rows], pa.string()),
     }
     return pa.table(columns | uniform_columns([t.condition.factors for _, t in rows]))

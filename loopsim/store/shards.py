@@ -51,9 +51,16 @@ def storing(path: Path) -> Iterator[None]:
                 f"{path}: no space left on the disk. Everything stored so far is whole; "
                 "free some space and run the same command again"
             ) from error
-        if isinstance(error, FileNotFoundError):
-            raise
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a damaged or missing file of a run into one message that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: damaged or unreadable, so the run cannot be read: {error}") from error
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -62,7 +69,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     Raises:
         StoreError: the disk is full or refuses; nothing under `path` has changed.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    # Not *.parquet: readers of the folder by pattern must not find it.
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}.part")
     with storing(path):
         try:
             with temporary.open("wb") as handle:

@@ -24,7 +24,7 @@ def caption_codes(captions: Sequence[str]) -> NDArray[np.int64]:
 def attribute_entropy(codes: NDArray[np.int64]) -> float:
     """Mean over the five attributes of the plug-in Shannon entropy of their values, in bits.
 
-    Codes of −1 are left out of their attribute. The range is 0 (one scene) to 2.89 (all values equally often). The
+    Codes of −1 are left out of their attribute. The range is 0 (one scene) to 2.90 (all values equally often). The
     plug-in entropy is biased low, so compare at equal n: `entropy_of_draws` gives what n scenes from a known
     distribution would show.
     """
