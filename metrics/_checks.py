@@ -82,8 +82,8 @@ def as_codes(groups: ArrayLike | Sequence[object] | None, n: int, name: str = "g
         raise ValueError(f"{name} must name one group for each of the {n} items; its shape is {labels.shape}")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"{name} has non-finite labels")
-    if labels.dtype.kind == "O" and any(label is None for label in labels):
-        raise ValueError(f"{name} has missing labels (None)")
+    if labels.dtype.kind == "O" and any(label is None or label != label for label in labels):
+        raise ValueError(f"{name} has missing labels (None or nan)")
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp).reshape(n)
 
 

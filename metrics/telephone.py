@@ -123,6 +123,8 @@ def sdr(similarities: Mapping[str, ArrayLike], at: Mapping[str, ArrayLike] | Non
     """
     fits: dict[str, tuple[float, float, float]] = {}
     for name, values in _named(similarities).items():
+        if at is not None and name not in at:
+            raise ValueError(f"`at` does not say the generations of {name}")
         g = generations(name, 2 * values.shape[1]) if at is None else at[name]
         fits[name] = _fit(as_array(g, "at", 1), values.mean(axis=0))
     missing = [name for name in CHANNELS if name not in fits]

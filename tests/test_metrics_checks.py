@@ -49,7 +49,12 @@ def test_codes_number_the_groups_in_sorted_order() -> None:
 
 @pytest.mark.parametrize(
     ("groups", "message"),
-    [(["a"], "one group for each"), ([0.0, math.nan], "non-finite labels"), (["a", None], "missing labels")],
+    [
+        (["a"], "one group for each"),
+        ([0.0, math.nan], "non-finite labels"),
+        (["a", None], "missing labels"),
+        (np.array(["a", math.nan], dtype=object), "missing labels"),
+    ],
 )
 def test_bad_groups_are_an_error(groups: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -101,6 +101,7 @@ def test_what_cannot_be_fitted_is_nan_with_its_reason(values: np.ndarray, reason
             lambda: telephone.mcd_estimate({n: np.ones((i + 2, 2)) for i, n in enumerate(telephone.CHANNELS)}),
             "row i must be start i",
         ),
+        (lambda: telephone.sdr({"text-text": np.ones((1, 5))}, {}), "does not say the generations of text-text"),
         (lambda: telephone.sdr({"text-text": np.ones((1, 5))}, {"text-text": [1.0]}), "but 1 numbers for them"),
     ],
 )
