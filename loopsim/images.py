@@ -30,7 +30,7 @@ def encode(pixels: NDArray[np.uint8], kind: str) -> bytes:
 def decode(data: bytes) -> NDArray[np.uint8]:
     """Bytes of any common kind as uint8 (height, width, 3)."""
     with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -39,8 +39,8 @@ def read(path: Path) -> NDArray[np.uint8]:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             over = image.convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-            return np.asarray(flat.convert("RGB"))
-        return np.asarray(image.convert("RGB"))
+            return np.array(flat.convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def image_flags(pixels: NDArray[np.uint8]) -> tuple[str, ...]:

@@ -415,4 +415,4 @@ def draw(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
         veil = np.asarray(small, dtype=np.float32)
         fade = np.linspace(0.42, 0.1, SIZE, dtype=np.float32)[:, None, None]
         return (veil * (1 - fade) + 218 * fade).astype(np.uint8)
-    return np.asarray(small)
+    return np.array(small)
