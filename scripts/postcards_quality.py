@@ -166,8 +166,8 @@ tags: [loopsim, postcards, synthetic]
 
 {what}
 
-**Data.** Drawn by the project itself (`loopsim/models/postcards/world.py`, `draw.py`): 64 × 64 scenes of a subject (20),
-its colour (8), number (3), place (8) and mood (6), with several thousand phrasings a scene. The prior is long-tailed and
+**Data.** Drawn by the project itself (`loopsim/models/postcards/world.py`, `draw.py`): 64 × 64 scenes of a subject
+(20), its colour (8), number (3), place (8) and mood (6), with hundreds of phrasings a scene. The prior is long-tailed and
 correlated, and written down: `world.prior()`. {data}
 
 **Recipe.** `python scripts/train_postcards.py all`, from scratch, seed 2025, on 2 CPU cores; {recipe}
@@ -204,8 +204,8 @@ def write_cards(result: dict[str, Any], steps: dict[str, int]) -> None:
     n, pace = result["n"], result["speed"]
     generator = _HEAD.format(
         library="diffusers", role="generator", n=n,
-        what="A `StableDiffusionPipeline`: `AutoencoderKL` (8 × 8 × 16 latents), a two-level UNet, a three-layer CLIP text "
-        "encoder trained with it, v-prediction with zero terminal SNR, DPM-Solver++.",
+        what="A `StableDiffusionPipeline`: `AutoencoderKL` (8 × 8 × 16 latents), a two-level UNet, a three-layer CLIP "
+        "text encoder trained with it, v-prediction with zero terminal SNR, DPM-Solver++.",
         data="60,000 pictures from the prior; the autoencoder saw 12,000 evenly drawn ones as well.",
         recipe=f"autoencoder {steps['vae']} steps of 32 pictures, UNet and text encoder {steps['unet']} steps of 32.",
         table="Attributes that the captioner reads back from generated pictures:\n\n"
@@ -214,8 +214,9 @@ def write_cards(result: dict[str, Any], steps: dict[str, int]) -> None:
         + loss_rows(result["lost_in_a_step"])
         + f"\n\nSpeed on {pace['threads']} CPU threads at a batch of 32: {pace['ms_per_image']} ms a picture "
         f"({result['settings']['steps']} steps, guidance {result['settings']['guidance']}).",
-        limits="A toy: it knows 20 things. Words outside the world are read as bytes and drawn as something. Errors are "
-        "those of a small, shortly trained model; a fall in diversity below the prior's is under-training, not culture.",
+        limits="A toy: it knows 20 things. Words outside the world are read as bytes and drawn as something. Errors "
+        "are those of a small, shortly trained model; a fall in diversity below the prior's is under-training, "
+        "not culture.",
     )  # fmt: skip
     captioner = _HEAD.format(
         library="transformers", role="captioner", n=n,

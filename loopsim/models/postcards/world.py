@@ -292,7 +292,7 @@ def plain_caption(scene: Scene) -> str:
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One of the several thousand phrasings of a scene, drawn with `rng`; all five attributes are always named.
+    """One of the hundreds of phrasings of a scene, drawn with `rng`; all five attributes are always named.
 
     Plain wordings are twice as likely as each alternative, as common words are in language.
     """
