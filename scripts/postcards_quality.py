@@ -167,8 +167,8 @@ tags: [loopsim, postcards, synthetic]
 {what}
 
 **Data.** Drawn by the project itself (`loopsim/models/postcards/world.py`, `draw.py`): 64 × 64 scenes of a subject
-(20), its colour (8), number (3), place (8) and mood (6), with hundreds of phrasings a scene. The prior is long-tailed and
-correlated, and written down: `world.prior()`. {data}
+(20), its colour (8), number (3), place (8) and mood (6), with hundreds of phrasings a scene. The prior is long-tailed
+and correlated, and written down: `world.prior()`. {data}
 
 **Recipe.** `python scripts/train_postcards.py all`, from scratch, seed 2025, on 2 CPU cores; {recipe}
 Weights are stored in half precision and loaded in float32.
