@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from loopsim import images
+from loopsim.errors import RunFailed
 from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels
 from loopsim.records import EMPTY_CAPTION, Cohort, Failure, ModelSpec, Role, Step, Trajectory
 from loopsim.seeds import step_seed
@@ -237,6 +238,14 @@ class CohortRun:
                 trace = traceback.format_exc()
                 self._failures.append(Failure(trajectory.id, self.t + 1, spec.role, spec.model, message, trace))
                 del self.members[trajectory.id]
+        if len(members) > 1 and not results:
+            # Recording these would shut every trajectory out for good over a full GPU or a broken file.
+            raise RunFailed(
+                f"{spec.role} {spec.model} failed for all {len(members)} trajectories of cohort {self.cohort.id} at "
+                f"iteration {self.t + 1}, so the fault is hardly a prompt's: {self._failures[-1].message}\n"
+                "  What is stored is whole; mend the cause and run the same command again (the traceback is in log.jsonl).",
+                self._failures[-1].traceback,
+            )
         return results
 
 

@@ -6,7 +6,7 @@
     │   └── OtherExperimentError    the directory holds a run of another experiment
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
-    └── RunFailed                   the run went on but some trajectories failed                      (exit status 1)
+    └── RunFailed                   some trajectories failed, or all at once                      (exit status 1)
 
 Anything else that escapes is a bug, and keeps its traceback.
 """
@@ -47,4 +47,13 @@ class StoreError(LoopsimError):
 
 
 class RunFailed(LoopsimError):
-    """Some trajectories failed; the others are complete and stored."""
+    """Trajectories failed, or all did and the run stopped; everything made before is stored.
+
+    Args:
+        message: what is shown.
+        details: what goes into the run's log, such as a traceback.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details

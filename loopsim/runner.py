@@ -292,7 +292,11 @@ def run_plan(
         pinned = torch_setup.pin(threads or _threads_so_far(run))
         run.log("start", pinned=pinned, loopsim=provenance.collect(()) | {"models": None})
         pool = pool or ModelPool(device)
-        _carry_out(plan, run, runs, pool, seam, strict, watch)
+        try:
+            _carry_out(plan, run, runs, pool, seam, strict, watch)
+        except RunFailed as error:
+            run.log("failed", message=str(error), details=error.details)
+            raise
         run.log("end", models=pool.described(), failures=len(run.failures()))
         run.compact()
     return run

@@ -149,6 +149,19 @@ def test_a_failed_trajectory_stays_out_when_the_run_is_extended(planned, out):
     assert run.count_steps() == (8, 8)
 
 
+def test_a_model_that_fails_for_everyone_stops_the_run_and_shuts_no_one_out(planned, out, monkeypatch):
+    def broken(self, prompt, seed):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loopsim.models.mock.MockGenerator._draw", broken)
+        with pytest.raises(RunFailed, match=r"failed for all 6 trajectories of cohort c0000 at iteration 1.*assert"):
+            run_plan(planned(), out)
+    assert open_run(out).failures() == []
+    assert "Traceback" in open_run(out).events()[-1]["details"]
+    assert run_plan(planned(), out).count_steps() == (24, 24)
+
+
 def test_strict_stops_at_the_first_failure(planned, out):
     with pytest.raises(RunFailed, match="asked to fail"):
         run_plan(planned(starts=["fail", "the blue sea"]), out, strict=True)
