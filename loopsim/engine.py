@@ -243,7 +243,7 @@ class CohortRun:
             raise RunFailed(
                 f"{spec.role} {spec.model} failed for all {len(members)} trajectories of cohort {self.cohort.id} at "
                 f"iteration {self.t + 1}, so the fault is hardly a prompt's: {self._failures[-1].message}\n"
-                "  What is stored is whole; mend the cause and run the same command again (the traceback is in log.jsonl).",
+                "  What is stored is whole; mend the cause and run the same command again (traceback: log.jsonl).",
                 self._failures[-1].traceback,
             )
         return results

@@ -6,7 +6,7 @@
     │   └── OtherExperimentError    the directory holds a run of another experiment
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
-    └── RunFailed                   some trajectories failed, or all at once                      (exit status 1)
+    └── RunFailed                   some trajectories failed, or all at once                     (exit status 1)
 
 Anything else that escapes is a bug, and keeps its traceback.
 """
