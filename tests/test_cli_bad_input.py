@@ -456,7 +456,7 @@ def disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_a_full_disk_is_said_harms_nothing_and_the_run_resumes(
     write: Callable[..., Path], tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("loopsim.runner.FLUSH_SECONDS", 0.0)  # every iteration its own file
+    monkeypatch.setattr("loopsim.runner.FLUSH_BYTES", 0)  # every iteration its own file
     path = write(iterations=3)
     good("run", path, "--out", "whole")
     needed = disk.calls
@@ -499,26 +499,6 @@ def test_other_refusals_of_the_disk_are_told_as_such(
     monkeypatch.setattr(os, "fsync", disk)
     text = message(loopsim("run", write(), "--out", "out"), 1)
     assert ("no space left" if code == errno.EDQUOT else os.strerror(code)) in text
-
-
-def test_a_disk_that_is_full_while_an_embedder_is_named_harms_nothing(
-    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    real = Path.write_text
-
-    def full(self: Path, *arguments: Any, **keywords: Any) -> int:
-        if self.name == "name.txt":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(self, *arguments, **keywords)
-
-    path = write()
-    monkeypatch.setattr(Path, "write_text", full)
-    result = loopsim("run", path, "--out", "out")
-    monkeypatch.setattr(Path, "write_text", real)
-    if result.exit_code:
-        assert "no space left on the disk" in message(result, 1)
-    good("run", path, "--out", "out")
-    assert set(open_run(tmp_path / "out").embeddings()["embedder"]) == {"mock"}
 
 
 def test_a_real_limit_of_the_file_system_is_one_message(write: Callable[..., Path], tmp_path: Path):
