@@ -144,17 +144,20 @@ def _run(plan: Plan, where: Path, device: str, threads: int | None, strict: bool
     )
     with _progress_shown() as watch:
         done = run_plan(plan, where, threads=threads, strict=strict, watch=watch, pool=ModelPool(device, on_load=_say))
-    fresh = sum(embed_run(done, name, device, on_load=_say) for name in plan.experiment.embedders)
-    if fresh or not done.is_measured():
-        _say("measuring")
-        from loopsim.report.figures import draw_figures
+    with done.writing():
+        for name in plan.experiment.embedders:
+            embed_run(done, name, device, on_load=_say)
+        if done.is_measured():
+            _say("nothing to do: the run is finished, embedded and measured")
+            measurements = done.measurements()
+        else:
+            _say("measuring")
+            from loopsim.report.figures import draw_figures
 
-        measurements = measure_run(done)
-        draw_figures(done, measurements)
-    else:
-        _say("nothing to do: the run is finished, embedded and measured")
-        measurements = done.measurements()
-    _print_summary(measurements, plan)
+            measurements = measure_run(done)
+            draw_figures(done, measurements)
+            done.mark_measured()
+    _print_summary(measurements)
     _say_flags(done)
     _say("figures (PNG, SVG, PDF): " + ", ".join(str(p) for p in sorted((where / "figures").glob("*.png"))))
     failures = done.failures()
@@ -202,14 +205,15 @@ class _PlainLines:
         _say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")
 
 
-def _print_summary(measurements: Any, plan: Plan) -> None:
+def _print_summary(measurements: Any) -> None:
     from loopsim.measure import number, summaries
 
     lines = summaries(measurements)
     # Columns that say the same in every row only take room.
     keys = {"condition": "label", "starts": "group", "of": "modality", "embedder": "embedder"}
     shown = {k: f for k, f in keys.items() if f == "modality" or len({getattr(line, f) for line in lines}) > 1}
-    ends = ("at t = 1", f"at t = {plan.experiment.iterations}")
+    firsts, lasts = ({getattr(line, name) for line in lines} for name in ("first_t", "last_t"))
+    ends = [f"at t = {ts.pop()}" if len(ts) == 1 else word for ts, word in ((firsts, "first"), (lasts, "last"))]
     rows = []
     for line in lines:
         first, last = (f"{number(v)} [{number(a)}, {number(b)}]" for v, a, b in (line.first, line.last))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from loopsim import images
+from loopsim import catalog, images
 from loopsim.models import load_embedder
 from loopsim.models.base import Embedder
+from loopsim.provenance import hash_files
 from loopsim.store import Run
-from loopsim.store.shards import Shard, list_shards, remove_leftovers, shard_name, write_table
+from loopsim.store.shards import Shard, list_shards, remove_leftovers, shard_name, write_bytes, write_table
 from loopsim.store.tables import embedding_table
 
 _BATCH = 256
@@ -38,6 +41,7 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
     """
     folder = run.folder_of_embedder(name)
     remove_leftovers(folder)
+    _forget_other_weights(folder, name)
     reached: dict[str, int] = {}
     for shard in list_shards(folder):
         reached[shard.cohort] = max(reached.get(shard.cohort, -1), shard.last)
@@ -53,6 +57,18 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
         write_table(folder / shard_name(shard.cohort, first, shard.last), table)
         count += n
     return count
+
+
+def _forget_other_weights(folder: Path, name: str) -> None:
+    """Drop the vectors of an embedder whose files have changed: old and new ones cannot be compared."""
+    location = catalog.find("embedder", name).path()
+    files = hash_files(Path(location)) if location and Path(location).is_dir() else {"location": location}
+    made_with = folder / "weights.json"
+    now = json.dumps(files, indent=1, sort_keys=True).encode()
+    if not made_with.exists() or made_with.read_bytes() != now:
+        for shard in list_shards(folder):
+            shard.path.unlink()
+        write_bytes(made_with, now)
 
 
 def _embed_shard(embedder: Embedder, shard: Shard, first: int) -> tuple[pa.Table, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = {
     # Method 0 is three to five times faster than the default at a few per cent of size.
@@ -34,8 +34,9 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 (height, width, 3); transparency is laid on white."""
-    with Image.open(path) as image:
+    """An image file as uint8 (height, width, 3), upright; transparency is laid on white."""
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)  # phones store how they were held
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             over = image.convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)

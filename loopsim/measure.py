@@ -230,6 +230,10 @@ class Summary:
     """`image` or `text`."""
     embedder: str
     """Whose vectors."""
+    first_t: int
+    """The first iteration after the start."""
+    last_t: int
+    """The last iteration."""
     first: tuple[float, float, float]
     """Value and interval at the first iteration after the start."""
     last: tuple[float, float, float]
@@ -250,11 +254,15 @@ def summaries(measurements: pd.DataFrame, metric: str = "mean_pairwise_distance"
     lines = []
     for _, row in found.iterrows():
         curve = curves[tuple(row[by])].sort_values("t")
-        after = curve[curve["t"] >= 1]
+        after = curve[(curve["t"] > curve["t"].min()) | (curve["modality"] == "image")]
+        after = curve if after.empty else after
+        ends = (int(after["t"].min()), int(after["t"].max()))
         first, last = (_interval(after.iloc[k]) for k in (0, -1))
         verdict, _, reason = str(row["verdict"]).partition(": ")
         label, group, modality, embedder = (str(row[name]) for name in by)
-        lines.append(Summary(label, group, modality, embedder, first, last, float(row["value"]), verdict, reason))
+        lines.append(
+            Summary(label, group, modality, embedder, *ends, first, last, float(row["value"]), verdict, reason)
+        )
     return lines
 
 

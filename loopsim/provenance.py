@@ -45,9 +45,21 @@ def _git() -> dict[str, object] | None:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 (16 hexadecimal digits) of every file under a folder, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()[:16] for p in files}
+    """SHA-256 (16 hexadecimal digits) of every file under a folder that a model is made of, by relative path.
+
+    Model cards and hidden files are left out: changing them changes no output.
+    """
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or path.suffix.lower() == ".md" or any(part.startswith(".") for part in name.parts):
+            continue
+        whole = hashlib.sha256()
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                whole.update(block)
+        hashes[str(name)] = whole.hexdigest()[:16]
+    return hashes
 
 
 def describe_models(specs: Iterable[ModelSpec]) -> list[dict[str, Any]]:

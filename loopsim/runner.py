@@ -18,7 +18,7 @@ from loopsim import models, provenance
 from loopsim.catalog import find
 from loopsim.engine import CohortRun, Iteration, Seam, Settings, advance, carry_on
 from loopsim.errors import ExperimentError, RunFailed, UsageError
-from loopsim.models.base import Captioner, ImageGenerator
+from loopsim.models.base import Captioner, ImageGenerator, free_memory
 from loopsim.plan import Plan
 from loopsim.records import Failure, ModelSpec, Start, Step
 from loopsim.seeds import digest
@@ -101,12 +101,16 @@ class ModelPool:
                 self._loaded.clear()
             if self.on_load is not None:
                 self.on_load(f"loading {spec.role} {spec.model}")
+            full = False
             try:
                 self._loaded[key] = self._load(spec)
             except RuntimeError as error:
                 if "out of memory" not in str(error).lower() or not self._loaded:
                     raise
+                full = True
+            if full:  # outside the handler, whose traceback would hold on to the half-loaded model
                 self._loaded.clear()
+                free_memory()
                 self.room = 1
                 if self.on_load is not None:
                     self.on_load("the models do not fit on the device together: swapping them, cohorts take turns")
@@ -126,6 +130,7 @@ class _Writer:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.error: BaseException | None = None
+        self._ended = False
         self._queue: queue.Queue[Iteration | None] = queue.Queue(maxsize=64)
         self._thread = threading.Thread(target=self._work, name="loopsim-writer", daemon=True)
         self._thread.start()
@@ -152,7 +157,7 @@ class _Writer:
             self._store()
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
             self.error = error
-            while self._queue.get() is not None:  # let no one wait for a place
+            while not self._ended and self._queue.get() is not None:  # let no one wait for a place
                 pass
 
     def _store(self) -> None:
@@ -173,6 +178,7 @@ class _Writer:
                 flush()
                 continue
             if item is None:
+                self._ended = True
                 flush()
                 return
             if item.cohort.id != cohort:
@@ -211,7 +217,7 @@ def read_branch(reference: str, group: str) -> Start:
         raise ExperimentError(f"from: {reference!r}: that trajectory has no step {t}")
     row, said = table.loc[found[0]], str(text.iloc[0])
     lineage = (int(run.experiment["seed"]), str(row["start_id"]), int(row["replicate"]))
-    if row["lineage"] and lineage[2] == 0:  # a branch of a branch keeps the noise of the first
+    if isinstance(row["lineage"], str) and lineage[2] == 0:  # a branch of a branch keeps the noise of the first
         seed, start_id, replicate = json.loads(row["lineage"])
         lineage = (int(seed), str(start_id), int(replicate))
     return Start(
@@ -233,6 +239,13 @@ def check_device(name: str) -> None:
 def notices(plan: Plan) -> list[str]:
     """What a user should know before the run, one line each."""
     lines = []
+    drawn_by = {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
+    toys = [name for name in plan.experiment.embedders if name in ("postcards", "mock")]
+    if toys and drawn_by - {"postcards", "mock"}:
+        lines.append(
+            f"the embedder {toys[0]} knows nothing beyond this project's own small world: its distances mean nothing "
+            f"for {', '.join(sorted(drawn_by))}; set embedders: clip-vit-b-32, or another"
+        )
     texts = [start.text for start in plan.starts if start.text]
     specs = {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
     if "postcards" in specs and texts:

@@ -4,7 +4,8 @@
     python scripts/postcards_quality.py                 # measure, write quality.json and the three model cards
     python scripts/postcards_quality.py --n 64 --dry    # a quick look, nothing written
 
-Scenes are drawn with a seed of their own, so none was seen in training. Everything runs through loopsim's adapters.
+Pictures are drawn with a seed of their own, so none was seen in training; combinations of attributes were. Everything
+runs through loopsim's adapters.
 """
 
 from __future__ import annotations
@@ -170,10 +171,12 @@ tags: [loopsim, postcards, synthetic]
 (20), its colour (8), number (3), place (8) and mood (6), with hundreds of phrasings a scene. The prior is long-tailed
 and correlated, and written down: `world.prior()`. {data}
 
-**Recipe.** `python scripts/train_postcards.py all`, from scratch, seed 2025, on 2 CPU cores; {recipe}
+**Recipe.** `python scripts/train_postcards.py all`, from scratch on 2 CPU cores; {recipe}
+Batches are a function of seed 2025, stage and step; the initial weights of the shipped models were not seeded.
 Weights are stored in half precision and loaded in float32.
 
-**Measured** by `python scripts/postcards_quality.py` on {n} held-out scenes of each kind:
+**Measured** by `python scripts/postcards_quality.py` on {n} held-out pictures of each kind (drawn with another seed;
+many combinations of attributes occur in training too):
 
 {table}
 
@@ -260,9 +263,7 @@ def main() -> None:
     result = measure(args.n)
     print(json.dumps(result, indent=1))
     if not args.dry:
-        from train_postcards import STEPS
-
-        write_cards(result, STEPS)
+        write_cards(result, json.loads((FOLDER / "training.json").read_text()))
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ class Trainer:
                 group["lr"] = rate
             loss = loss_of(self.step, rng_for(self.stage, self.step))
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
             self.optimizer.step()
             self._average()
@@ -299,9 +299,9 @@ def train_vae(args: argparse.Namespace) -> None:
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         parts = [pool.images(rng.integers(len(pool), size=16)) for pool in pools]
         x = torch.cat(parts).to(args.device)
-        with torch.autocast(args.device, torch.bfloat16):
-            posterior = vae.encode(x).latent_dist  # type: ignore[operator]
-            y = vae.decode(posterior.sample()).sample  # type: ignore[operator]
+        with torch.autocast(args.device.partition(":")[0], torch.bfloat16):
+            posterior = vae.encode(x).latent_dist
+            y = vae.decode(posterior.sample()).sample
         y, error = y.float(), 0.0
         # Colours and counts are large structures: the coarse scales keep them, the fine one keeps the edges.
         for size, weight in ((1, 1.0), (4, 1.0)):
@@ -319,20 +319,30 @@ def encode_pools(args: argparse.Namespace) -> None:
     """Latents of both pools, float16 (n, 32, 8, 8): means and log-variances; and their scale."""
     vae = build_vae().to(args.device)
     averaged("vae", {"vae": vae}, args.work)
+    seen = vae_step(args.work)
+    scale_file = args.work / "scale.json"
+    if scale_file.exists() and json.loads(scale_file.read_text()).get("vae_step", seen) != seen:
+        for name in ("prior", "even"):  # latents of an autoencoder that has been trained further since
+            (args.work / f"{name}.latents.npy").unlink(missing_ok=True)
     for name in ("prior", "even"):
         if (args.work / f"{name}.latents.npy").exists():
             continue
         pool, rows = Pool(args.work, name), []
         for at in range(0, len(pool), 64):
             x = pool.images(np.arange(at, min(at + 64, len(pool)))).to(args.device)
-            with torch.autocast(args.device, torch.bfloat16):
-                d = vae.encode(x).latent_dist  # type: ignore[operator]
+            with torch.autocast(args.device.partition(":")[0], torch.bfloat16):
+                d = vae.encode(x).latent_dist
             rows.append(torch.cat([d.mean, d.logvar], dim=1).float().cpu().numpy().astype(np.float16))
         latents = np.concatenate(rows)
         if name == "prior":
             scale = 1 / float(latents[:, :16].astype(np.float32).std())
-            (args.work / "scale.json").write_text(json.dumps({"scaling_factor": round(scale, 5)}))
-        np.save(args.work / f"{name}.latents.npy", latents)
+            scale_file.write_text(json.dumps({"scaling_factor": round(scale, 5), "vae_step": seen}))
+        np.save(args.work / "latents.part.npy", latents)
+        (args.work / "latents.part.npy").rename(args.work / f"{name}.latents.npy")
+
+
+def vae_step(work: Path) -> int:
+    return int(torch.load(work / "vae.pt", map_location="cpu", weights_only=True)["step"])
 
 
 def sample_latents(latents: NDArray[np.float16]) -> Tensor:
@@ -377,8 +387,8 @@ def train_refine(args: argparse.Namespace) -> None:
         texts, x = pool.captions(rows, rng), pool.images(rows)
         z = sample_latents(latents[rows[::2]]).to(args.device)
         z = z + torch.randn_like(z) * spread * 0.3 * torch.rand(len(z), 1, 1, 1, device=args.device)
-        with torch.no_grad(), torch.autocast(args.device, torch.bfloat16):
-            x[::2] = vae.decode(z).sample.float().clamp(-1, 1).cpu()  # type: ignore[operator]
+        with torch.no_grad(), torch.autocast(args.device.partition(":")[0], torch.bfloat16):
+            x[::2] = vae.decode(z).sample.float().clamp(-1, 1).cpu()
         return caption_loss(model, tokenizer, x, texts, args.device)
 
     Trainer("refine", {"captioner": model}, args, lr=6e-4).run(loss_of)
@@ -394,9 +404,9 @@ def train_clip(args: argparse.Namespace) -> None:
             rows = rng.integers(len(pool), size=n)
             images.append(pool.images(rows))
             texts += pool.captions(rows, rng)
-        image = model.encode_image(torch.cat(images).to(args.device), normalize=True)  # type: ignore[operator]
-        text = model.encode_text(encode(tokenizer, texts).to(args.device), normalize=True)  # type: ignore[operator]
-        scale = model.logit_scale.clamp(max=4.6).exp()  # type: ignore[operator,union-attr]
+        image = model.encode_image(torch.cat(images).to(args.device), normalize=True)
+        text = model.encode_text(encode(tokenizer, texts).to(args.device), normalize=True)
+        scale = model.logit_scale.clamp(max=4.6).exp()
         logits = scale * image @ text.T
         labels = torch.arange(len(logits), device=args.device)
         return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
@@ -419,7 +429,7 @@ def train_unet(args: argparse.Namespace) -> None:
         # Stratified times: one from each 1/32 of the schedule, for a quieter gradient.
         t = ((torch.randperm(32) + torch.rand(32)) / 32 * 1000).long().clamp(max=999).to(args.device)
         # Plain attention: the fused kernel's backward pass takes half of a step on a CPU in bfloat16.
-        with torch.autocast(args.device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with torch.autocast(args.device.partition(":")[0], torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             states = text_encoder(encode(tokenizer, texts).to(args.device)).last_hidden_state
             v = unet(scheduler.add_noise(z, noise, t), t, states).sample
         return F.mse_loss(v.float(), scheduler.get_velocity(z, noise, t))
@@ -440,7 +450,7 @@ def export(args: argparse.Namespace) -> None:
     averaged("vae", {"vae": vae}, args.work)
     averaged("unet", {"unet": unet, "text_encoder": text_encoder}, args.work)
     scale = json.loads((args.work / "scale.json").read_text())["scaling_factor"]
-    vae.register_to_config(scaling_factor=scale)  # type: ignore[operator]
+    vae.register_to_config(scaling_factor=scale)
     pipeline = StableDiffusionPipeline(
         vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=build_scheduler(True),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -471,6 +481,13 @@ def export(args: argparse.Namespace) -> None:
     config = {"model_cfg": CLIP_CONFIG | {"text_cfg": text_cfg}, "preprocess_cfg": preprocess}
     (to / "clip" / "open_clip_config.json").write_text(json.dumps(config, indent=1))
     tokenizer.save_pretrained(to / "clip")
+    # The model cards say how long each part was trained: what was done, not what was planned.
+    done = {
+        stage: torch.load(args.work / f"{stage}.pt", map_location="cpu", weights_only=True)["step"] for stage in STEPS
+    }
+    (to / "training.json").write_text(json.dumps(done, indent=1) + "\n")
+    for weights in to.rglob("*.safetensors"):
+        weights.chmod(0o644)
     files = [f for d in ("generator", "captioner", "clip") for f in (to / d).rglob("*") if f.is_file()]
     print(f"exported to {to}: {sum(f.stat().st_size for f in files) / 1e6:.1f} MB", flush=True)
 
@@ -510,6 +527,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
     for name in stages(args.stages):
+        torch.manual_seed(zlib.crc32(f"{SEED}-{name}".encode()))  # the initial weights
         STAGES[name](args)
 
 

@@ -419,7 +419,9 @@ def test_a_run_with_failures_ends_with_status_1_and_says_whose(write: Callable[.
 
 
 def test_a_run_in_which_everything_fails_says_so(write: Callable[..., Path]):
-    assert "2 trajectories failed" in message(loopsim("run", write(starts=["fail"], replicates=2), "--out", "out"), 1)
+    assert "failed for all 2 trajectories" in message(
+        loopsim("run", write(starts=["fail"], replicates=2), "--out", "out"), 1
+    )
 
 
 def test_strict_stops_at_the_first_failure(write: Callable[..., Path]):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from loopsim.embed import embed_run
 from loopsim.measure import measure_run, number, summaries
@@ -132,6 +133,34 @@ def test_figures_are_written_in_three_formats_and_are_the_same_again(measured):
     draw_figures(run, frame)
     again = {name: (run.path / "figures" / name).read_bytes() for name in files}
     assert again == files
+
+
+def test_vectors_of_other_weights_are_made_anew(measured):
+    run, _ = measured
+    folder = run.folder_of_embedder("mock")
+    (folder / "weights.json").write_text('{"weights": "other"}')
+    assert embed_run(run, "mock") == 14 * 11
+    assert len(run.embeddings()) == 14 * (11 + 10)
+
+
+def test_a_run_counts_as_measured_only_while_nothing_has_been_added(measured, planned, out):
+    run, _ = measured
+    assert not run.is_measured()
+    run.mark_measured()
+    assert run.is_measured()
+    assert not run_plan(planned(starts=run.experiment["starts"], iterations=12), out).is_measured()
+
+
+def test_image_first_runs_are_measured_and_drawn(planned, tmp_path):
+    for k in range(3):
+        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    run = run_plan(planned(starts={"images": [str(tmp_path / "*.png")]}, iterations=9), tmp_path / "run")
+    embed_run(run, "mock")
+    frame = measure_run(run)
+    assert frame.query("modality == 'image' and metric == 'vendi'")["t"].min() == 0
+    assert len(draw_figures(run, frame)) == 4
+    assert {(line.first_t, line.last_t) for line in summaries(frame)} <= {(0, 9), (1, 9)}
 
 
 def test_measurements_are_read_back_as_they_were(measured):

@@ -12,9 +12,10 @@ from PIL import Image
 
 from loopsim import images
 from loopsim.engine import Prompt
-from loopsim.errors import OtherExperimentError, RunFailed, UsageError
+from loopsim.errors import OtherExperimentError, RunFailed, StoreError, UsageError
 from loopsim.experiment import load_experiment
 from loopsim.plan import make_plan
+from loopsim.provenance import hash_files
 from loopsim.records import EMPTY_CAPTION
 from loopsim.runner import ModelPool, run_plan
 from loopsim.seeds import step_seed
@@ -160,6 +161,40 @@ def test_a_model_that_fails_for_everyone_stops_the_run_and_shuts_no_one_out(plan
     assert open_run(out).failures() == []
     assert "Traceback" in open_run(out).events()[-1]["details"]
     assert run_plan(planned(), out).count_steps() == (24, 24)
+
+
+def test_a_disk_that_fails_at_the_last_flush_is_an_error_and_no_hang(planned, out, monkeypatch):
+    def full(self, cohort, steps):
+        raise StoreError("no space left on the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "commit", full)
+        with pytest.raises(StoreError, match="no space left"):
+            run_plan(planned(), out)
+    assert run_plan(planned(), out).count_steps() == (24, 24)
+
+
+def test_a_missing_shard_in_the_middle_is_told_and_not_compacted_away(planned, out, monkeypatch):
+    monkeypatch.setattr("loopsim.runner.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(Run, "compact", lambda self: None)
+    run_plan(planned(), out)
+    monkeypatch.undo()
+    names = sorted((out / "steps").glob("*.parquet"))
+    assert len(names) > 2
+    names[1].unlink()
+    with pytest.raises(StoreError, match="are missing"):
+        run_plan(planned(), out)
+    assert sorted((out / "steps").glob("*.parquet")) == [names[0], *names[2:]]
+
+
+def test_a_model_card_is_no_part_of_a_model(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"1")
+    before = hash_files(tmp_path)
+    (tmp_path / "README.md").write_text("a card")
+    (tmp_path / ".DS_Store").write_text("a trace")
+    assert hash_files(tmp_path) == before
+    (tmp_path / "weights.safetensors").write_bytes(b"2")
+    assert hash_files(tmp_path) != before
 
 
 def test_strict_stops_at_the_first_failure(planned, out):

@@ -135,7 +135,7 @@ class Chunks:
             except Exception as error:
                 if not _out_of_memory(error) or size == 1:
                     raise
-                _free_memory()
+                free_memory()
                 self.limit = max(1, size // 2)
                 continue
             seconds = (time.perf_counter() - started) / len(chunk)
@@ -147,9 +147,13 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
+    """Give back what dropped models and failed calls have left."""
+    import gc
+
     import torch
 
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -16,6 +16,8 @@ def pick_device(device: str) -> str:
     if device != "auto":
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"device {device!r}: torch sees no CUDA device here; use --device cpu")
+        if device.startswith("cuda:") and int(device[5:]) >= torch.cuda.device_count():
+            raise ModelError(f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
         if device == "mps" and not torch.backends.mps.is_available():
             raise ModelError("device 'mps': torch sees no Apple GPU here; use --device cpu")
         return device

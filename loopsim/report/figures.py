@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from loopsim import images
 from loopsim.measure import CURVES
 from loopsim.store import Run
-from loopsim.store.shards import write_whole
+from loopsim.store.shards import write_bytes
 
 # Okabe and Ito's colour-blind-safe palette, without yellow, which is lost on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -63,7 +63,7 @@ def _save(figure: Figure, folder: Path, name: str) -> Path:
         # No dates: the same run gives the same files.
         metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         figure.savefig(buffer, format=kind, dpi=300, metadata=metadata)
-        write_whole(folder / f"{name}.{kind}", lambda handle, b=buffer: handle.write(b.getvalue()) and None)  # type: ignore[misc]
+        write_bytes(folder / f"{name}.{kind}", buffer.getvalue())
     return folder / f"{name}.png"
 
 
@@ -77,7 +77,8 @@ def _lines(frame: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
     for (label, group), block in frame.groupby(["label", "group"], sort=False):
         i, j = labels.index(label), groups.index(group)
         colour = PALETTE[(i if len(labels) > 1 else j) % len(PALETTE)]
-        dashes = _DASHES[j % len(_DASHES)] if len(labels) > 1 else "-"
+        # Dashes tell groups apart, and conditions that share a colour.
+        dashes = _DASHES[(j + i // len(PALETTE)) % len(_DASHES)] if len(labels) > 1 else "-"
         parts = [label] * (len(labels) > 1) + [group] * (len(groups) > 1)
         lines.append((", ".join(str(p) for p in parts), colour, dashes, block.sort_values("t")))
     return lines
@@ -170,7 +171,7 @@ def filmstrip(run: Run, rows: int = 6, columns: int = 8) -> Figure | None:
     figure = Figure(figsize=(1.0 * (len(ts) + 1) + 0.2, 1.32 * len(ids) + 0.3), layout="constrained")
     grid = figure.subplots(len(ids), len(ts) + 1, squeeze=False)
     for i, row in enumerate(chosen.itertuples()):
-        start = row.start_text or "(a picture)"
+        start = row.start_text if isinstance(row.start_text, str) else "(a picture)"
         note = f"[{row.group}]\n{start}" if row.group != "all" else start
         grid[i, 0].text(0.5, 0.5, _wrap(note, 17, 7), ha="center", va="center", fontsize=6.5, style="italic")
         grid[i, 0].axis("off")

@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import yaml
 
+from loopsim import __version__
 from loopsim.errors import OtherExperimentError, StoreError, UsageError
 from loopsim.plan import Plan
 from loopsim.records import Failure, Start, Step
@@ -81,14 +81,16 @@ class Run:
         if not found:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
-        data = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA)
-        rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
+        with shards.reading(self.path / "steps"):
+            data = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA)
+            rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
         return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in rows if r["image"] is not None}
 
     def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
         """Columns trajectory_id, t, modality, embedder, vector (float32 arrays), for one embedder or all."""
         folder = self.path / "embeddings"
-        names = [embedder] if embedder else sorted(p.name for p in folder.glob("*")) if folder.is_dir() else []
+        there = sorted(p.name for p in folder.glob("*")) if folder.is_dir() else []
+        names = [name for name in there if embedder in (None, self._embedder_name(name))]
         frames = []
         for name in names:
             paths = [str(s.path) for s in shards.list_shards(folder / name)]
@@ -108,11 +110,24 @@ class Run:
         path = self.path / "measurements.parquet"
         if not path.exists():
             raise StoreError(f"{self.path} has not been measured yet: run it again, or wait until it ends")
-        return _frame(pq.read_table(path))
+        with shards.reading(path):
+            return _frame(pq.read_table(path))
 
     def is_measured(self) -> bool:
-        """Whether there are measurements."""
-        return (self.path / "measurements.parquet").exists()
+        """Whether measurements and figures are of all that is stored, and of this version of loopsim."""
+        path = self.path / "figures" / ".stamp"
+        return path.exists() and path.read_text(encoding="utf-8") == self._stamp()
+
+    def mark_measured(self) -> None:
+        """Note that measurements and figures are of all that is stored; to be called last."""
+        (self.path / "figures").mkdir(exist_ok=True)
+        shards.write_bytes(self.path / "figures" / ".stamp", self._stamp().encode())
+
+    def _stamp(self) -> str:
+        stored = sorted(str(s.path) for s in shards.list_shards(self.path / "steps"))
+        embedded = sorted(str(p) for p in (self.path / "embeddings").glob("*/*.parquet"))
+        names = [str(Path(p).relative_to(self.path)) for p in (*stored, *embedded)]
+        return digest([__version__, dict(self.experiment), names])
 
     def failures(self) -> list[Failure]:
         """Every failure so far."""
@@ -166,8 +181,8 @@ class Run:
         if not found:
             return []
         with shards.reading(found[-1].path):
-            table = pq.ParquetFile(found[-1].path).read()
-        steps = table_to_steps(table.filter(pc.equal(table["t"], found[-1].last)))
+            table = pq.read_table(found[-1].path, filters=[("t", "==", found[-1].last)], schema=STEP_SCHEMA)
+        steps = table_to_steps(table)
         order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
         return sorted(steps, key=lambda s: order[s.trajectory_id])
 
@@ -226,8 +241,10 @@ class Run:
                 handle = stack.enter_context(lock.open("w"))
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise UsageError(f"{self.path}: another process is writing to this run; wait for it to end") from None
+            except OSError as error:  # a file system without locks, as some clusters have
+                self.log("unlocked", reason=str(error))
             shards.remove_leftovers(self.path / "steps")
             yield
 
@@ -238,7 +255,7 @@ class Run:
         if not (folder / "name.txt").exists():
             with shards.storing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            shards.write_whole(folder / "name.txt", lambda handle: _write(handle, name.encode()))
+            shards.write_bytes(folder / "name.txt", name.encode())
         return folder
 
     def _embedder_name(self, folder: str) -> str:
@@ -248,6 +265,9 @@ class Run:
 def _frame(table: pa.Table) -> pd.DataFrame:
     # Seeds are 64 bits wide and missing at the start: as floats they would lose their last digits.
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get)
+    for field in table.schema:
+        if field.type == pa.string():  # missing text is None whatever the version of pandas, never nan
+            frame[field.name] = frame[field.name].astype(object).where(frame[field.name].notna(), None)
     return frame
 
 
@@ -306,9 +326,7 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
             (path / folder).mkdir(parents=True, exist_ok=True)
         for start in plan.starts:
             if start.image is not None:
-                copy = path / _kept_image(start)
-                content = start.image.read_bytes()
-                shards.write_whole(copy, lambda handle, content=content: _write(handle, content))  # type: ignore[misc]
+                shards.write_bytes(path / _kept_image(start), start.image.read_bytes())
     _write_yaml(path, resolved)
     shards.write_table(path / "trajectories.parquet", _trajectory_table(plan))
     manifest = {
@@ -320,12 +338,8 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
         "provenance": dict(provenance),
     }
     # Last: a directory with a manifest is a run, one without is nothing yet.
-    shards.write_whole(path / "manifest.json", lambda handle: _write(handle, json.dumps(manifest, indent=1).encode()))
+    shards.write_bytes(path / "manifest.json", json.dumps(manifest, indent=1).encode())
     return open_run(path)
-
-
-def _write(handle: Any, content: bytes) -> None:
-    handle.write(content)
 
 
 def _occupied(path: Path) -> bool:
@@ -337,7 +351,7 @@ def _occupied(path: Path) -> bool:
 def _write_yaml(path: Path, resolved: Mapping[str, Any]) -> None:
     text = "# The experiment as it was run, with every start written out.\n"
     text += yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True, width=120)
-    shards.write_whole(path / "experiment.yaml", lambda handle: _write(handle, text.encode()))
+    shards.write_bytes(path / "experiment.yaml", text.encode())
 
 
 def _cohorts(plan: Plan) -> dict[str, list[str]]:

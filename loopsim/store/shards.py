@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -88,6 +89,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
             os.close(directory)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a small file whole.
+
+    Raises:
+        StoreError: as `write_whole`.
+    """
+
+    def write(handle: BinaryIO) -> None:
+        handle.write(content)
+
+    write_whole(path, write)
+
+
 def write_table(path: Path, table: pa.Table, compression: str | None = "zstd") -> None:
     """Write a Parquet file whole.
 
@@ -131,7 +145,21 @@ def compact(folder: Path, cohort: str) -> None:
     shards = [shard for shard in list_shards(folder) if shard.cohort == cohort]
     if len(shards) < 2:
         return
-    table = pa.concat_tables([pq.ParquetFile(shard.path).read() for shard in shards])
-    write_table(folder / shard_name(cohort, shards[0].first, shards[-1].last), table)
+    gaps = [(a.last, b.first) for a, b in itertools.pairwise(shards) if b.first > a.last + 1]
+    if gaps:
+        raise StoreError(
+            f"{folder}: iterations {gaps[0][0] + 1} to {gaps[0][1] - 1} of cohort {cohort} are missing: was the run "
+            "copied in part? Nothing was changed."
+        )
+
+    def merge(handle: BinaryIO) -> None:
+        # A group of rows at a time: a cohort of large pictures neither fits into memory nor into one group.
+        with pq.ParquetWriter(handle, pq.ParquetFile(shards[0].path).schema_arrow, compression="zstd") as writer:
+            for shard in shards:
+                file = pq.ParquetFile(shard.path)
+                for k in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(k))
+
+    write_whole(folder / shard_name(cohort, shards[0].first, shards[-1].last), merge)
     for shard in shards:
         shard.path.unlink(missing_ok=True)
