@@ -39,42 +39,44 @@ def hill_number(shares: FloatArray, q: float) -> float:
 def log_vendi_without_each(rows: FloatArray, codes: IntArray) -> FloatArray:
     """Return ln Vendi (q = 1) of unit rows without each group in turn, from one eigendecomposition.
 
-    With A = Σ xxᵀ/n, B = A − UUᵀ (the group's rows taken out) and Δ(s) = tr(B + s)⁻¹ − tr(A + s)⁻¹,
+    With A = Σ xxᵀ/n, B = A − UUᵀ (the group's rows taken out) and φ(s) = ln det(I − Uᵀ(A + s)⁻¹U), a matrix
+    only as wide as the group, ln x = ∫₀^∞ [1/(1 + s) − 1/(x + s)] ds and the determinant lemma give
 
-        tr B ln B − tr A ln A = ∫₀^∞ (s Δ(s) − tr UUᵀ/(1 + s)) ds,
-        Δ(s) = tr[(I − Uᵀ(A + s)⁻¹U)⁻¹ Uᵀ(A + s)⁻²U]        (Woodbury),
+        tr B ln B − tr A ln A = −tr UUᵀ − ∫₀^∞ [φ(s) + tr UUᵀ/(1 + s)] ds.
 
-    where the matrix to invert is only as wide as the group. The integrand is analytic in the strip
-    |Im ln s| < π, so the trapezoid rule in ln s converges like exp(−2π²/step).
+    The integrand is analytic in the strip |Im ln s| < π, so the trapezoid rule in ln s converges like
+    exp(−2π²/step).
     """
     n = len(rows)
     values, coordinates = _eigen_coordinates(rows)
     step = 0.75
     nodes = np.exp(np.arange(-22.0, 22.0, step))
+    resolvent = 1.0 / (values[:, None] + nodes)
     entropy = -float(np.dot(values, np.log(values)))
     result = np.empty(int(codes.max()) + 1)
     order = np.argsort(codes, kind="stable")
     for group, members in enumerate(np.split(order, np.cumsum(np.bincount(codes))[:-1])):
-        u = coordinates[members]
         removed = len(members) / n
-        integrand = nodes * _trace_shift(values, u, nodes) - removed / (1.0 + nodes)
-        left = entropy - float(np.sum(integrand * nodes)) * step
+        integrand = _log_determinant(coordinates[members], resolvent) + removed / (1.0 + nodes)
+        left = entropy + removed + float(np.dot(integrand, nodes)) * step
         result[group] = left / (1.0 - removed) + math.log(1.0 - removed)
     return result
 
 
-def _trace_shift(values: FloatArray, u: FloatArray, nodes: FloatArray) -> FloatArray:
-    """Δ(s) at every node, for U given by its coordinates `u` of shape (rows of the group, rank)."""
-    resolvent = 1.0 / (values[:, None] + nodes)
-    if len(u) == 1:
-        squared = u[0] ** 2
-        return np.asarray((squared @ resolvent**2) / (1.0 - squared @ resolvent), dtype=np.float64)
+def _log_determinant(u: FloatArray, resolvent: FloatArray) -> FloatArray:
+    """φ(s) at every node, for U given by its coordinates `u` of shape (rows of the group, rank)."""
     i, j = np.triu_indices(len(u))
-    products = (u[i] * u[j]) @ np.hstack([resolvent, resolvent**2])
-    both = np.empty((len(u), len(u), 2 * len(nodes)))
-    both[i, j] = both[j, i] = products
-    first, second = np.moveaxis(both[..., : len(nodes)], 2, 0), np.moveaxis(both[..., len(nodes) :], 2, 0)
-    return np.asarray(np.trace(np.linalg.solve(np.eye(len(u)) - first, second), axis1=1, axis2=2))
+    inner = np.empty((resolvent.shape[1], len(u), len(u)))
+    inner[:, i, j] = inner[:, j, i] = ((u[i] * u[j]) @ resolvent).T
+    trace = np.trace(inner, axis1=1, axis2=2)
+    result = np.empty(len(inner))
+    # A determinant next to 1 has lost the digits that matter; there the series ln det(I − M) = −Σ tr Mᵏ/k
+    # ends, to rounding, after its third term.
+    small = trace < 1e-4
+    m = inner[small]
+    result[small] = -trace[small] - np.sum(m * m, axis=(1, 2)) / 2.0 - np.sum(m @ m * m, axis=(1, 2)) / 3.0
+    result[~small] = np.linalg.slogdet(np.eye(len(u)) - inner[~small])[1]
+    return result
 
 
 def _eigen_coordinates(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
