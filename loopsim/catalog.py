@@ -65,7 +65,7 @@ class Entry:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("postcards", "generator", _DIFFUSERS, "package:models/postcards/generator",
-          "latent diffusion of a small drawn world, 64 × 64", {"steps": 8, "guidance": 2.0}),
+          "latent diffusion of a small drawn world, 64 × 64", {"steps": 5, "guidance": 2.0}),
     Entry("mock", "generator", "loopsim.models.mock:MockGenerator", "",
           "coloured noise from prompt and seed, instant", {"steps": 1, "guidance": 1.0}),
     Entry("sd-1.5", "generator", _DIFFUSERS, "stable-diffusion-v1-5/stable-diffusion-v1-5",
