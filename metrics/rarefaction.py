@@ -93,6 +93,8 @@ def rarefied_estimate(
     if total < jackknife.MIN_GROUPS or size > 0.9 * total:
         reason = f"no interval: subsets of {size} out of {total} groups leave too little out"
         return Estimate(value, math.nan, math.nan, count, sign, reason)
+    if draws < 2:
+        return Estimate(value, math.nan, math.nan, count, sign, "no interval: one draw shows no spread")
     noise = float(np.var(results, ddof=1)) / draws
     centred = chosen - size / total
     covariance = centred.T @ (results - value) / draws

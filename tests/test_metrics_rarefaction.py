@@ -29,9 +29,7 @@ def test_at_full_size_nothing_is_drawn() -> None:
 def test_subsets_are_of_whole_groups_and_follow_the_seed() -> None:
     x, groups = np.arange(12.0)[:, None], np.repeat(["a", "b", "c", "d"], 3)
     sizes: list[int] = []
-    rarefied(
-        lambda s: float(sizes.append(len(s)) or len(s) == len(set((s[:, 0] // 3).tolist())) * 3), x, 2, groups
-    )
+    rarefied(lambda s: float(sizes.append(len(s)) or len(s) == len(set((s[:, 0] // 3).tolist())) * 3), x, 2, groups)
     assert set(sizes) == {6}
     first, again, other = (rarefied(np.mean, x, 2, groups, draws=5, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
@@ -69,6 +67,7 @@ def test_an_undefined_subset_makes_the_whole_undefined() -> None:
 def test_an_estimate_says_why_it_has_no_interval() -> None:
     x = np.random.default_rng(2).normal(size=(20, 4))
     assert "leave too little out" in rarefied_estimate(diversity.vendi, x, 19, name="m").undefined
+    assert "one draw" in rarefied_estimate(diversity.vendi, x, 10, name="m", draws=1).undefined
     constant = rarefied_estimate(lambda s: 1.0, x, 10, name="m")
     assert constant.value == 1.0
     assert math.isnan(constant.ci_low)
