@@ -455,6 +455,7 @@ def disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     return disk
 
 
+@pytest.mark.timeout(300)  # a writer that fails at its last file once waited for ever
 def test_a_full_disk_is_said_harms_nothing_and_the_run_resumes(
     write: Callable[..., Path], tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -479,6 +480,7 @@ def test_a_full_disk_is_said_harms_nothing_and_the_run_resumes(
         assert json.loads(good("status", out, "--json").stdout)["measured"]
 
 
+@pytest.mark.timeout(300)  # a writer that fails at its last file once waited for ever
 def test_extending_a_run_on_a_full_disk_keeps_what_was_there(write: Callable[..., Path], finished: Path, disk: Disk):
     before = everything(finished)
     disk.calls, disk.room = 0, 0
@@ -511,6 +513,7 @@ def test_a_real_limit_of_the_file_system_is_one_message(write: Callable[..., Pat
         [sys.executable, "-m", "loopsim", "run", str(path), "--out", "out"],
         capture_output=True,
         text=True,
+        timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert done.returncode == 1, done.stderr
