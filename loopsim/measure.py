@@ -6,6 +6,7 @@ start at a time; see `metrics.jackknife`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from metrics import diversity, entropy, jackknife
 from metrics.decay import Decay, decay
 from metrics.result import Estimate, signature, undefined
 
+_ATTRIBUTES = ("subject", "colour", "number", "place", "mood")  # of the postcards world
+
 CURVES: dict[str, str] = {
     "mean_pairwise_distance": "mean cosine distance between trajectories",
     "vendi": "Vendi score: effective number of different items",
@@ -31,6 +34,7 @@ CURVES: dict[str, str] = {
     "cosine_to_start": "cosine to the start (pictures: to the first picture)",
     "cosine_to_previous": "cosine to the previous iteration",
     "attribute_entropy": "postcards: mean entropy of the five attributes named, bits",
+    **{f"{name}_entropy": f"postcards: entropy of the {name} named, bits" for name in _ATTRIBUTES},
 }
 """Metrics that have a value at each iteration."""
 SUMMARIES = ("start", "end", "change", "half_life", "plateau", "rate")
@@ -113,12 +117,6 @@ def _caption_entropy(captions: Sequence[str]) -> float:
     return entropy.shannon(np.array(list(Counter(captions).values())))
 
 
-def _attribute_entropy(codes: NDArray[np.int64]) -> float:
-    from loopsim.models.postcards import truth
-
-    return truth.attribute_entropy(codes)
-
-
 def _text_curves(said: pd.DataFrame, cell: _Cell, world: bool) -> Iterator[dict[str, Any]]:
     for t, block in said.groupby("t", sort=True):
         captions = block["text"].tolist()
@@ -131,7 +129,10 @@ def _text_curves(said: pd.DataFrame, cell: _Cell, world: bool) -> Iterator[dict[
             from loopsim.models.postcards import truth
 
             codes = truth.caption_codes(captions)
-            measures.append(("attribute_entropy", _attribute_entropy, codes, {"unit": "bits", "attributes": 5}))
+            measures.append(("attribute_entropy", truth.attribute_entropy, codes, {"unit": "bits", "attributes": 5}))
+            for one in _ATTRIBUTES:
+                of_one = functools.partial(truth.attribute_entropy, attribute=one)
+                measures.append((f"{one}_entropy", of_one, codes, {"unit": "bits"}))
         for name, statistic, items, parameters in measures:
             estimate = jackknife.estimate(
                 statistic, items, groups, name=name, parameters={**parameters, "correction": "none"}, low=0.0

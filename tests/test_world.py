@@ -120,6 +120,13 @@ def test_attribute_entropy_of_one_scene_is_zero_and_of_all_values_is_the_maximum
     )
 
 
+def test_one_attributes_entropy_is_its_own():
+    codes = truth.caption_codes(["a red house at night", "a blue house at night"])
+    assert truth.attribute_entropy(codes, "colour") == 1
+    assert truth.attribute_entropy(codes, "subject") == 0
+    assert truth.entropy_of_draws(24, "prior", "subject")[2] < truth.entropy_of_draws(24, "even", "subject")[0]
+
+
 def test_attributes_that_are_not_named_are_left_out():
     codes = truth.caption_codes(["a red house", "a blue house"])
     assert codes[:, 3:].tolist() == [[-1, -1], [-1, -1]]

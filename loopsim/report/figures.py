@@ -128,23 +128,27 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 def truth_figure(measurements: pd.DataFrame) -> Figure | None:
     """Entropy of the attributes named in captions against the world's prior; None for other worlds."""
-    curves = measurements[(measurements["metric"] == "attribute_entropy") & measurements["t"].notna()]
-    if curves.empty:
+    curves = measurements[measurements["t"].notna()]
+    if "attribute_entropy" not in set(curves["metric"]):
         return None
-    from loopsim.models.postcards import truth
+    from loopsim.models.postcards import truth, world
 
-    figure = Figure(figsize=(7.0, 3.2), layout="constrained")
-    axes = figure.subplots()
-    n = int(curves["n"].max())
-    mean, low, high = truth.entropy_of_draws(n)
-    axes.axhspan(low, high, color="#999999", alpha=0.25, linewidth=0)
-    axes.axhline(mean, color="#666666", linewidth=1, label=f"{n} draws from the world's prior (mean, 95 %)")
-    even = truth.entropy_of_draws(n, "even")[0]
-    axes.axhline(even, color="#666666", linewidth=1, linestyle=":", label=f"{n} evenly drawn scenes (mean)")
-    _draw_lines(axes, curves)
-    axes.set_xlabel("iteration")
-    axes.set_title("bits an attribute, mean of the five that captions name", loc="left")
-    _legend(figure, axes)
+    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+    grid = figure.subplots(2, 3).ravel()
+    for axes, attribute in zip(grid, (None, *world.ATTRIBUTES), strict=True):
+        mine = curves[curves["metric"] == f"{attribute or 'attribute'}_entropy"]
+        n = int(mine["n"].max())
+        mean, low, high = truth.entropy_of_draws(n, "prior", attribute)
+        axes.axhspan(low, high, color="#999999", alpha=0.25, linewidth=0)
+        axes.axhline(mean, color="#666666", linewidth=1, label=f"{n} draws from the prior (mean, 95 %)")
+        even = truth.entropy_of_draws(n, "even", attribute)[0]
+        axes.axhline(even, color="#666666", linewidth=1, linestyle=":", label=f"{n} evenly drawn scenes (mean)")
+        _draw_lines(axes, mine)
+        axes.set_xlabel("iteration")
+        axes.set_title(attribute or "mean of the five", loc="left")
+    for axes in grid[::3]:
+        axes.set_ylabel("entropy in captions, bits")
+    _legend(figure, grid[0])
     figure.supxlabel("bands of curves: 95 % intervals, leaving out one start at a time", fontsize=6.5, color="#555555")
     return figure
 

@@ -21,14 +21,17 @@ def caption_codes(captions: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(rows, dtype=np.int64).reshape(len(captions), len(world.ATTRIBUTES))
 
 
-def attribute_entropy(codes: NDArray[np.int64]) -> float:
-    """Mean over the five attributes of the plug-in Shannon entropy of their values, in bits.
+def attribute_entropy(codes: NDArray[np.int64], attribute: str | None = None) -> float:
+    """Plug-in Shannon entropy of one attribute's values, or its mean over the five, in bits.
 
-    Codes of −1 are left out of their attribute. The range is 0 (one scene) to 2.90 (all values equally often). The
+    Codes of −1 are left out of their attribute. The range of the mean is 0 (one scene) to 2.90
+    (all values equally often). The
     plug-in entropy is biased low, so compare at equal n: `entropy_of_draws` gives what n scenes from a known
     distribution would show.
     """
-    return float(np.mean([_entropy(codes[:, k], len(world.VALUES[name])) for k, name in enumerate(world.ATTRIBUTES)]))
+    names = world.ATTRIBUTES if attribute is None else (attribute,)
+    columns = [(codes[:, world.ATTRIBUTES.index(name)], len(world.VALUES[name])) for name in names]
+    return float(np.mean([_entropy(values, size) for values, size in columns]))
 
 
 def _entropy(values: NDArray[np.int64], size: int) -> float:
@@ -40,18 +43,21 @@ def _entropy(values: NDArray[np.int64], size: int) -> float:
 
 
 @lru_cache(maxsize=64)
-def entropy_of_draws(n: int, source: str = "prior", draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+def entropy_of_draws(
+    n: int, source: str = "prior", attribute: str | None = None, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
     """`attribute_entropy` of n independent scenes: mean, 2.5 % and 97.5 % quantile over `draws` simulations.
 
     Args:
         n: number of scenes, ≥ 1.
         source: `prior` or `even`.
+        attribute: as in `attribute_entropy`.
         draws: simulations.
         seed: of the simulations.
     """
     rng = np.random.default_rng(seed)
     draw = world.draw_prior if source == "prior" else world.draw_even
     codes = draw(n * draws, rng).reshape(draws, n, len(world.ATTRIBUTES))
-    values = np.array([attribute_entropy(block) for block in codes])
+    values = np.array([attribute_entropy(block, attribute) for block in codes])
     low, high = np.quantile(values, (0.025, 0.975))
     return float(values.mean()), float(low), float(high)
