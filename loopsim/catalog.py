@@ -106,6 +106,11 @@ def find(role: AnyRole, name: str) -> Entry:
             return entry
     path = expanded(name)
     if name and is_directory(path):
+        if role == "embedder" and not (path / "open_clip_config.json").is_file():
+            # Looked for now, not when everything has been generated.
+            raise ModelError(
+                f"embedder {name!r}: the directory has no open_clip_config.json, so it is no model of open_clip"
+            )
         return Entry(name, role, _ADAPTERS[role], str(path), "a directory")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"{role} {name!r}: there is no such directory")

@@ -160,12 +160,16 @@ def _start_groups(starts: object) -> object:
     if not isinstance(starts, list):
         return starts
     if starts and all(isinstance(s, str) for s in starts):
-        # A lone string is a file of prompts; several strings are the prompts themselves.
-        return (
-            [{"file": starts[0]}]
-            if len(starts) == 1 and starts[0].endswith((".txt", ".csv"))
-            else [{"prompts": starts}]
-        )
+        # A lone string that looks like a file is one; several strings are the prompts themselves.
+        lone = starts[0] if len(starts) == 1 and " " not in starts[0].strip() else ""
+        suffix = Path(lone).suffix.lower()
+        if suffix in (".txt", ".csv"):
+            return [{"file": lone}]
+        if suffix and suffix[1:].isalnum():
+            raise ValueError(
+                f"starts: is {lone!r} a file? Prompts are read from .txt or .csv; write {{prompts: [...]}} if not"
+            )
+        return [{"prompts": starts}]
     groups = []
     for start in starts:
         if isinstance(start, dict):
@@ -236,6 +240,19 @@ def _explain(error: ValidationError, data: Any) -> str:
     return "\n  ".join(lines)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, which YAML libraries let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_experiment(raw: object, source: str = "experiment") -> Experiment:
     """Validate plain data.
 
@@ -296,7 +313,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if path.is_dir():
         path = path / "experiment.yaml"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such experiment file") from None
     except (OSError, UnicodeDecodeError) as error:

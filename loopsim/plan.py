@@ -130,7 +130,11 @@ def _conditions(experiment: Experiment) -> tuple[Condition, ...]:
         conditions.append(Condition(digest(identity, 8), chain, noise, MappingProxyType(factors), label or "all"))
     ids = [condition.id for condition in conditions]
     if len(set(ids)) < len(ids):
-        raise ExperimentError("two cells of the grid are the same: a list of settings repeats a value")
+        twice = next(c.label for c in conditions if ids.count(c.id) > 1)
+        raise ExperimentError(
+            f"two cells of the grid are the same ({twice}): a list repeats a value, or is one of batch sizes, which "
+            "are no axis since they change no output"
+        )
     return tuple(conditions)
 
 

@@ -18,7 +18,7 @@ SCHEMA = {"generator": GeneratorSettings, "captioner": CaptionerSettings}
 
 # What each name stands for. A change here changes the identity of every trajectory of that model.
 GENERATORS = {
-    "postcards": {"steps": 8, "guidance": 2.0},
+    "postcards": {"steps": 5, "guidance": 2.0},
     "mock": {"steps": 1, "guidance": 1.0},
     "sd-1.5": {"steps": 30, "guidance": 7.5},
     "sdxl": {"steps": 30, "guidance": 5.0},
@@ -121,9 +121,15 @@ def test_a_hub_id_is_taken_as_it_is(role):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_directory_is_taken_as_a_model_of_the_role(role, tmp_path: Path):
+    (tmp_path / "open_clip_config.json").touch()
     entry = find(role, str(tmp_path))
     assert (entry.role, entry.path()) == (role, str(tmp_path))
     assert entry.adapter == find(role, "postcards").adapter
+
+
+def test_a_directory_without_a_configuration_is_no_embedder(tmp_path: Path):
+    with pytest.raises(ModelError, match=r"has no open_clip_config\.json"):
+        find("embedder", str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["./nope", "../nope", "/nope/there", "~/nope-there", "~nobody-has-this-name/x"])

@@ -231,11 +231,15 @@ def test_a_directory_that_is_no_model_is_a_usage_error(
     assert "It must be a model directory, or a hub id" in text
 
 
-def test_a_directory_that_is_no_embedder_is_a_usage_error_and_keeps_what_was_generated(
+def test_a_directory_that_is_no_embedder_is_refused_before_anything_is_generated(
     write: Callable[..., Path], tmp_path: Path
 ):
     folder = tmp_path / "not a model"
     folder.mkdir()
+    text = message(loopsim("run", write(embedders=str(folder)), "--out", "out"), 2)
+    assert text.startswith(f"embedder {str(folder)!r}: the directory has no open_clip_config.json")
+    assert not (tmp_path / "out").exists()
+    (folder / "open_clip_config.json").write_text("{}")
     text = message(loopsim("run", write(embedders=str(folder)), "--out", "out"), 2)
     assert text.startswith(f"embedder {str(folder)!r} cannot be loaded: ")
     good("run", write(), "--out", "out")

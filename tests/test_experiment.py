@@ -572,3 +572,14 @@ def test_an_override_to_a_wrong_value_is_refused_like_the_file(tmp_path: Path, o
     with pytest.raises(ExperimentError) as caught:
         load_experiment(path, [override])
     assert str(caught.value).startswith(f"{path}: {override.partition('=')[0]}: ")
+
+
+def test_a_key_given_twice_is_refused_with_its_place(tmp_path: Path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("name: a\niterations: 5\niterations: 50\n")
+    with pytest.raises(ExperimentError, match=r"line 3.*'iterations' is given twice"):
+        load_experiment(path)
+
+
+def test_a_lone_name_of_another_kind_of_file_is_asked_about():
+    assert "is 'prompts.tsv' a file?" in refusal(starts="prompts.tsv")
