@@ -2,12 +2,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skbio.diversity import alpha
 
 from metrics import entropy, jackknife
 from metrics.result import reason_of
+
+# A machine that is busy with something else is no failure of the code.
+TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CORRECTIONS = ["none", "miller-madow", "chao-shen"]
 ZIPF = (1 / np.arange(1, 21)) / (1 / np.arange(1, 21)).sum()  # 20 subjects, exponent 1: 3.65 bits
@@ -23,12 +26,14 @@ def test_closed_forms() -> None:
     assert entropy.shannon(ZIPF) == pytest.approx(3.65, abs=0.005)  # the prior of the field notes
 
 
+@settings(TIMELESS)
 @given(some_counts)
 def test_against_scikit_bio(counts: list[int]) -> None:
     assert entropy.shannon(counts) == pytest.approx(alpha.shannon(counts, base=2), abs=1e-12)
     assert entropy.effective_number(counts) == pytest.approx(alpha.hill(counts, order=1), rel=1e-9)
 
 
+@settings(TIMELESS)
 @given(some_counts)
 def test_corrections_against_their_definitions_written_out(counts: list[int]) -> None:
     seen = [c for c in counts if c]
@@ -42,6 +47,7 @@ def test_corrections_against_their_definitions_written_out(counts: list[int]) ->
     assert entropy.shannon(counts, "chao-shen") == pytest.approx(horvitz_thompson / math.log(2), abs=1e-9)
 
 
+@settings(TIMELESS)
 @given(some_counts, st.sampled_from(CORRECTIONS), st.randoms())
 def test_order_and_empty_motifs_do_not_matter(counts: list[int], correction: str, random) -> None:
     shuffled = [*counts, 0, 0]
@@ -50,6 +56,7 @@ def test_order_and_empty_motifs_do_not_matter(counts: list[int], correction: str
     assert entropy.shannon(shuffled, correction) == pytest.approx(expected, abs=1e-12)
 
 
+@settings(TIMELESS)
 @given(some_counts, st.sampled_from(CORRECTIONS))
 def test_effective_number_is_two_to_the_entropy(counts: list[int], correction: str) -> None:
     bits = entropy.shannon(counts, correction)
@@ -80,6 +87,7 @@ def test_coverage_number(counts: list[int], share: float, expected: int) -> None
     assert entropy.coverage_number(counts, share) == expected
 
 
+@settings(TIMELESS)
 @given(st.integers(1, 40), st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9, 1.0]))
 def test_coverage_number_of_equal_shares_is_not_fooled_by_rounding(k: int, share: float) -> None:
     assert entropy.coverage_number(np.full(k, 1 / k), share) == math.ceil(round(share * k, 9))
@@ -116,7 +124,7 @@ def test_one_motif_only_has_no_spread_to_give_an_interval() -> None:
     assert "needs 3 groups" in entropy.coverage_number_estimate(["a", "b"], 0.5).undefined
 
 
-@settings(max_examples=25, deadline=None)
+@settings(TIMELESS, max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from(CORRECTIONS))
 def test_closed_form_deletions_equal_brute_force(seed: int, correction: str) -> None:
     rng = np.random.default_rng(seed)
