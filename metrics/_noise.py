@@ -25,9 +25,7 @@ class Noise:
     n: int
 
 
-def influence_of(
-    curve: FloatArray, prompts: ArrayLike | None, leave_one_out: ArrayLike | None
-) -> FloatArray | None:
+def influence_of(curve: FloatArray, prompts: ArrayLike | None, leave_one_out: ArrayLike | None) -> FloatArray | None:
     """Return (n, T) deviations, one row a prompt, whose mean over resampled prompts moves the curve."""
     if prompts is not None and leave_one_out is not None:
         raise ValueError("give prompts (for a mean) or leave_one_out (for a set statistic), not both")
@@ -38,9 +36,7 @@ def influence_of(
     if rows.shape[1] != curve.size:
         raise ValueError(f"{name} has {rows.shape[1]} iterations, curve has {curve.size}")
     if len(rows) < _FEWEST_PROMPTS:
-        raise ValueError(
-            f"{name} has {len(rows)} prompts; intervals over prompts need {_FEWEST_PROMPTS} or more"
-        )
+        raise ValueError(f"{name} has {len(rows)} prompts; intervals over prompts need {_FEWEST_PROMPTS} or more")
     mean = rows.mean(axis=0)
     if name == "leave_one_out":
         pseudo: FloatArray = (len(rows) - 1) * (mean - rows)

@@ -164,17 +164,13 @@ def _check_parameters(start: int, effect: float | None, share: float, alpha: flo
     if start < 0:
         raise ValueError(f"start must be an iteration, 0 or later; it is {start}")
     if effect is not None and not (math.isfinite(effect) and effect > 0):
-        raise ValueError(
-            f"smallest_effect must be a positive number in the units of the curve; it is {effect}"
-        )
+        raise ValueError(f"smallest_effect must be a positive number in the units of the curve; it is {effect}")
     if not 0 < share < 1:
         raise ValueError(f"smallest_share must lie between 0 and 1; it is {share}")
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha must lie between 0 and 0.5; it is {alpha}")
     if n_resamples < math.ceil(2 / alpha):
-        raise ValueError(
-            f"n_resamples is {n_resamples}; a level of {alpha} needs at least {math.ceil(2 / alpha)}"
-        )
+        raise ValueError(f"n_resamples is {n_resamples}; a level of {alpha} needs at least {math.ceil(2 / alpha)}")
 
 
 def _judge(y: FloatArray, noise: Noise, effect: float, alpha: float, parameters: dict[str, object]) -> Decay:
@@ -285,9 +281,7 @@ def _reason(
     verdict: Verdict, p_change: float, p_equivalence: float, effect: float, change: Estimate,
     direction: int, alpha: float,
 ) -> str:  # fmt: skip
-    moved = (
-        f"change {change.value:.3g} [{change.ci_low:.3g}, {change.ci_high:.3g}] from start to last quarter"
-    )
+    moved = f"change {change.value:.3g} [{change.ci_low:.3g}, {change.ci_high:.3g}] from start to last quarter"
     if verdict in ("decay", "rise"):
         return f"{moved}; a stationary chain does as much with p = {p_change:.2g}"
     if verdict == "no decay":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from scipy import stats
 from metrics._checks import FloatArray, IntArray, as_array, as_codes, as_confidence, taken
 from metrics.result import Estimate, reason_of, signature, undefined
 
-__all__ = ["bootstrap_mean", "bootstrap_means", "delete_d", "leave_one_out", "prompt_means", "subsample"]
+__all__ = ["bootstrap_mean", "bootstrap_means", "delete_d", "leave_one_out", "prompt_means", "share", "subsample"]
 
 Items = NDArray[Any] | Sequence[Any]
 Groups = ArrayLike | Sequence[object] | None
@@ -47,6 +47,7 @@ def bootstrap_mean(
     prompts: Groups = None,
     *,
     name: str = "mean",
+    parameters: Mapping[str, object] | None = None,
     confidence: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -57,6 +58,7 @@ def bootstrap_mean(
         values: (n,), one number a trajectory.
         prompts: (n,), the prompt of each; None makes every trajectory a prompt of its own.
         name: the metric's name in the signature.
+        parameters: what else could change the number, for the signature.
         confidence: of the interval.
         n_resamples: bootstrap draws.
         seed: of the draws.
@@ -79,6 +81,7 @@ def bootstrap_means(
     prompts: Groups = None,
     *,
     name: str = "mean",
+    parameters: Mapping[str, object] | None = None,
     confidence: float = 0.95,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -94,6 +97,7 @@ def bootstrap_means(
         values: (n, m), one row a trajectory.
         prompts: (n,), the prompt of each row; None makes every row a prompt of its own.
         name: the metric's name in the signature.
+        parameters: what else could change the number, for the signature.
         confidence: of each interval (not simultaneous).
         n_resamples: bootstrap draws.
         seed: of the draws.
@@ -134,6 +138,54 @@ def bootstrap_means(
     ]  # fmt: skip
 
 
+def share(
+    flags: ArrayLike,
+    prompts: Groups = None,
+    *,
+    name: str,
+    parameters: Mapping[str, object] | None = None,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Estimate a share over prompts, such as that of trajectories absorbed, with an interval within 0 … 1.
+
+    Wilson's interval for the mean p of the prompts' shares at the effective number of trials
+    p(1 − p)/(s²/G), at most the number of trajectories, times (z/t(G − 1))². Where all prompts agree, every
+    prompt counts as one trial, so that 0 of 20 still allows 18 %, and not 0.
+
+    Args:
+        flags: (n,) booleans, one a trajectory.
+        prompts: (n,), the prompt of each; None makes every trajectory a prompt of its own.
+        name: the metric's name in the signature.
+        parameters: what else could change the number, for the signature.
+        confidence: of the interval.
+
+    Returns:
+        An `Estimate` whose n is the number of prompts; with one prompt the interval is nan.
+
+    Raises:
+        ValueError: empty input, flags that are not booleans, labels that do not match.
+
+    References:
+        Wilson (1927); Korn & Graubard (1998).
+    """
+    marks = np.asarray(flags)
+    if marks.dtype != bool:
+        raise ValueError(f"flags must be booleans, not {marks.dtype}")
+    level = as_confidence(confidence)
+    each = prompt_means(as_array(marks.astype(float), "flags", 1), prompts)
+    count, p = each.size, float(each.mean())
+    sign = signature(name, {**(parameters or {}), "ci": "wilson", "unit": "prompt", "level": level})
+    if count < 2:
+        return Estimate(p, math.nan, math.nan, count, sign, "one prompt does not show how prompts vary")
+    z = float(stats.norm.isf((1 - level) / 2))
+    variance = float(each.var(ddof=1)) / count
+    trials = min(p * (1 - p) / variance, float(marks.size)) if variance > 0 else float(count)
+    trials *= (z / float(stats.t.isf((1 - level) / 2, count - 1))) ** 2
+    middle = (p + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials**2))
+    return Estimate(p, min(max(middle - half, 0.0), p), max(min(middle + half, 1.0), p), count, sign)
+
+
 def leave_one_out(statistic: Callable[[Any], Any], x: Items, prompts: Groups = None) -> FloatArray:
     """Recompute a statistic without each prompt; return (G,), or (G, …) where it returns an array.
 
@@ -164,6 +216,7 @@ def delete_d(
     *,
     d: int,
     name: str,
+    parameters: Mapping[str, object] | None = None,
     confidence: float = 0.95,
     draws: int = 400,
     seed: int = 0,
@@ -180,6 +233,7 @@ def delete_d(
         prompts: (n,), the prompt of each item; None makes every item a prompt of its own.
         d: prompts left out at a time, 1 … G − 2.
         name: the metric's name in the signature.
+        parameters: what else could change the number, for the signature.
         confidence: of the interval.
         draws: most subsets evaluated.
         seed: of the random subsets.
@@ -215,6 +269,7 @@ def subsample(
     *,
     size: int | None = None,
     name: str,
+    parameters: Mapping[str, object] | None = None,
     confidence: float = 0.95,
     draws: int = 400,
     seed: int = 0,
@@ -233,6 +288,7 @@ def subsample(
         prompts: (n,), the prompt of each item; None makes every item a prompt of its own.
         size: b, prompts in a subset, 2 … G − 1; all but ⌊√G⌋ + 1 of them if None.
         name: the metric's name in the signature.
+        parameters: what else could change the number, for the signature.
         confidence: of the interval.
         draws: most subsets evaluated.
         seed: of the random subsets.
@@ -253,9 +309,8 @@ def subsample(
     b = max(count - math.isqrt(count) - 1, count // 2) if size is None else size
     if not 2 <= b <= count - 1:
         raise ValueError(f"size is {b}; subsets of {count} prompts can hold 2 to {count - 1}")
-    sign = signature(
-        name, {"ci": "subsample", "size": b, "unit": "prompt", "level": level, "draws": draws, "seed": seed}
-    )
+    own = {"ci": "subsample", "size": b, "unit": "prompt", "level": level, "draws": draws, "seed": seed}
+    sign = signature(name, {**(parameters or {}), **own})
     value, parts, why = _on_subsets(statistic, x, codes, b, draws, seed)
     if why:
         return _incomplete(value, why, count, sign)

@@ -245,9 +245,7 @@ def test_same_seed_same_numbers_and_the_signature_names_every_choice():
     first, again = decay(curve, seed=3), decay(curve, seed=3)
     assert first.half_life == again.half_life
     # Written out by hand from the parameters of the call.
-    assert first.half_life.signature == (
-        "decay_half_life|start:1|share:0.1|ci:ar1|alpha:0.05|boot:1000|seed:3|v:0.1.0"
-    )
+    assert first.half_life.signature == ("decay_half_life|start:1|share:0.1|ci:ar1|alpha:0.05|boot:1000|seed:3|v:0.1.0")
 
 
 # --- the null's parameters -----------------------------------------------------------------------------

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from metrics import jackknife
 from metrics.diversity import mean_pairwise_distance, vendi
-from metrics.resampling import bootstrap_mean, bootstrap_means, delete_d, leave_one_out, prompt_means, subsample
+from metrics.resampling import bootstrap_mean, bootstrap_means, delete_d, leave_one_out, prompt_means, share, subsample
 from metrics.result import NanBecause
 
 
@@ -85,6 +86,28 @@ def test_bootstrap_intervals_of_a_mean_cover(kind: str, n: int):
         x = rng.standard_normal(n) if kind == "normal" else rng.integers(0, 2, n) - 0.5
         hits += covers(bootstrap_mean(x, seed=seed, n_resamples=300), 0.0)
     assert within_92_and_98(hits, 600)
+
+
+@pytest.mark.parametrize(("rate", "replicates"), [(0.1, 1), (0.3, 5)])
+def test_intervals_of_a_share_cover_and_stay_within_zero_and_one(rate: float, replicates: int):
+    # With replicates the prompts differ: a beta distribution of shares around the rate.
+    rng = np.random.default_rng(14)
+    trials, hits = 1000, 0
+    prompts = np.repeat(np.arange(40), replicates)
+    for _ in range(trials):
+        each = np.full(40, rate) if replicates == 1 else rng.beta(6 * rate, 6 * (1 - rate), 40)
+        got = share(rng.random(prompts.size) < each[prompts], prompts, name="s")
+        assert 0.0 <= got.ci_low <= got.ci_high <= 1.0
+        hits += covers(got, rate)
+    assert within_92_and_98(hits, trials)
+
+
+def test_a_share_without_replicates_is_wilsons_interval():
+    # Expected from statsmodels.stats.proportion.proportion_confint, at the trials that Student's t leaves.
+    got = share(np.arange(30) < 9, name="s")
+    trials = 30 * (29 / 30) * (stats.norm.isf(0.025) / stats.t.isf(0.025, 29)) ** 2
+    low, high = proportion_confint(0.3 * trials, trials, method="wilson")
+    assert (got.ci_low, got.ci_high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_all_equal_prompts_leave_no_width_and_three_prompts_no_interval():
@@ -192,6 +215,7 @@ def test_an_undefined_subset_leaves_the_value_and_a_reason():
         (lambda: bootstrap_mean([1.0, 2.0], [1]), "prompts"),
         (lambda: bootstrap_mean([1.0] * 5, n_resamples=3), "too few"),
         (lambda: bootstrap_mean([1.0] * 5, confidence=95), "confidence"),
+        (lambda: share([1, 0], name="s"), "booleans"),
         (lambda: leave_one_out(mean_row, np.ones(3), [1, 1, 1]), "at least 2 prompts"),
         (lambda: delete_d(mean_row, np.ones(5), d=4, name="m"), "1 to 3"),
         (lambda: subsample(mean_row, np.ones(5), size=5, name="m"), "2 to 4"),
