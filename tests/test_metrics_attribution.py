@@ -91,7 +91,7 @@ def test_permutation_keeps_its_level_even_where_prompts_respond_each_in_their_ow
     # A random prompt × captioner interaction is no effect of the captioner; F on the residual would say so.
     rng = np.random.default_rng(4)
     d = design(10, 2, 2, 3)
-    trials, called, plain = 250, 0, 0
+    trials, called, plain = 150, 0, 0
     for seed in range(trials):
         own = rng.standard_normal((10, 2)) if factor else np.zeros((10, 2))
         y = own[d["prompt"], d["captioner"]] + rng.standard_normal(d["prompt"].size)
@@ -126,7 +126,7 @@ def test_intervals_of_omega_cover(columns: int):
     d = design(30, 2, 2, 1)
     a, s = 0.7 * math.sqrt(columns), 0.6
     truth = a * a / (a * a + columns * (s * s + 1))
-    trials, hits = 250, 0
+    trials, hits = 150, 0
     for _ in range(trials):
         y = s * rng.standard_normal((30, columns))[d["prompt"]] + rng.standard_normal((120, columns))
         y[:, 0] += a * (2 * d["captioner"] - 1)

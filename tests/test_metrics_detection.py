@@ -115,7 +115,7 @@ def test_given_errors_are_kept():
 @pytest.mark.slow
 def test_intervals_cover_known_rates_and_survival():
     rng = np.random.default_rng(5)
-    trials = 120
+    trials = 100
     truth = {"losses": 0.06, "reappearance": 0.04, "miss": 0.08}
     hits = dict.fromkeys([*truth, "survival"], 0)
     for _ in range(trials):

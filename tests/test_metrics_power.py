@@ -125,13 +125,13 @@ def test_a_plan_from_a_pilot_reaches_its_power_in_simulated_experiments():
 def test_assurance_makes_a_plan_from_a_small_pilot_suffice_as_often_as_stated():
     rng = np.random.default_rng(4)
     enough = {0.5: 0, 0.8: 0}
-    for _ in range(400):
+    for _ in range(200):
         pilot = components(2.0 * rng.standard_normal(12))
         for assurance in enough:
             g = prompts_needed(pilot, 1.0, assurance=assurance)
             enough[assurance] += power(PLAIN, 1.0, int(g)) >= 0.8
-    assert enough[0.8] / 400 == pytest.approx(0.8, abs=0.07)
-    assert enough[0.5] / 400 < 0.6
+    assert enough[0.8] / 200 == pytest.approx(0.8, abs=0.09)
+    assert enough[0.5] / 200 < 0.6
 
 
 # --- plans ---------------------------------------------------------------------------------------------------
