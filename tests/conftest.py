@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("loopsim", deadline=None)
+settings.load_profile("loopsim")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
 
