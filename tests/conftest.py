@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure.
-settings.register_profile("loopsim", deadline=None)
-settings.load_profile("loopsim")
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
 
 from loopsim.experiment import parse_experiment
 from loopsim.plan import Plan, make_plan
 from loopsim.runner import read_branch
+
+# A busy machine is no failure.
+settings.register_profile("loopsim", deadline=None)
+settings.load_profile("loopsim")
 
 Planner = Callable[..., Plan]
 
