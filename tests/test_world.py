@@ -136,3 +136,21 @@ def test_draws_from_the_prior_show_less_entropy_than_even_ones_and_both_less_tha
     prior, even = truth.entropy_of_draws(24), truth.entropy_of_draws(24, "even")
     assert prior[1] < prior[0] < prior[2] < even[0]
     assert prior[0] < np.mean(list(world.prior_entropies().values()))  # the plug-in bias, which equal n cancels
+
+
+def test_terse_captions_name_the_subject_and_one_or_two_more_and_imply_nothing_else():
+    rng = np.random.default_rng(5)
+    numbers = set()
+    for row in world.draw_even(3000, rng):
+        scene = world.Scene.from_codes(row)
+        found = world.parse(world.terse_caption(scene, rng))
+        named = {name: value for name, value in found.items() if value is not None}
+        assert "subject" in named
+        numbers.add(len(named))
+        assert all(value == getattr(scene, name) for name, value in named.items())
+    assert numbers == {2, 3}
+
+
+def test_a_green_field_is_a_place_and_says_nothing_about_how_many():
+    assert world.parse("umbrella in a green field")["number"] is None
+    assert world.parse("an umbrella in a green field")["number"] == "one"

@@ -310,6 +310,35 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     )
 
 
+TERSE_WEIGHTS = {"colour": 4.0, "number": 3.0, "place": 2.0, "mood": 1.0}
+"""How likely a terse caption is to name each attribute beside the subject, relative to each other."""
+
+
+def terse_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """A caption of few words that names the subject and one or two more attributes: "blue boat at sunset".
+
+    What is not named is nowhere implied: without a number there is no article and no plural. One further attribute
+    and two are equally likely; which ones is drawn without replacement with the weights `TERSE_WEIGHTS`.
+    """
+    weights = np.array(list(TERSE_WEIGHTS.values()))
+    chosen = rng.choice(list(TERSE_WEIGHTS), size=int(rng.integers(1, 3)), replace=False, p=weights / weights.sum())
+
+    def pick(options: Sequence[str]) -> str:
+        return options[max(0, int(rng.integers(-1, len(options))))]
+
+    nouns = _NOUNS[scene.subject]
+    one, many = nouns[max(0, int(rng.integers(-1, len(nouns))))]
+    words = [scene.colour] * ("colour" in chosen) + [one]
+    if "number" in chosen:
+        words[-1] = one if scene.number == "one" else many
+        words = [pick(_NUMBER_WORDS[scene.number]), *words]
+    text = " ".join(words)
+    # As in full captions, an article may stand before the only colour that begins with a vowel, or before such a noun.
+    text = re.sub(r"^a(?= [aeiou])", "an", text)
+    phrases = [_PLACE_PHRASES[scene.place]] * ("place" in chosen) + [_MOOD_PHRASES[scene.mood]] * ("mood" in chosen)
+    return " ".join([text, *(pick(options) for options in phrases)])
+
+
 def _phrase_table() -> dict[str, tuple[str, str]]:
     table: dict[str, tuple[str, str]] = {colour: ("colour", colour) for colour in COLOURS}
     for subject, nouns in _NOUNS.items():
@@ -327,7 +356,10 @@ def _phrase_table() -> dict[str, tuple[str, str]]:
 _PHRASES = _phrase_table()
 # Longest first, so that "a group of three" and "in a green field" win over "three" and "green".
 _PATTERN = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _PHRASES), key=len, reverse=True)) + r")\b")
-_ARTICLE = re.compile(r"\ban?\s+(?:" + "|".join((*COLOURS, *(n[0] for v in _NOUNS.values() for n in v))) + r")\b")
+# "in a green field" is a place and says nothing about how many.
+_ARTICLE = re.compile(
+    r"\ban?\s+(?!green field\b)(?:" + "|".join((*COLOURS, *(n[0] for v in _NOUNS.values() for n in v))) + r")\b"
+)
 _WORD = re.compile(r"[a-z]+")
 
 
