@@ -16,6 +16,7 @@ LAYERS = (
     {"loopsim.records", "loopsim.errors", "loopsim.paths"},
     {"loopsim.presets"},
     {"loopsim.catalog", "loopsim.seeds", "loopsim.experiment", "loopsim.images"},
+    {"loopsim.starts"},
     {"loopsim.plan"},
     {"loopsim.models", "loopsim.store", "loopsim.executors"},
     {"loopsim.provenance", "loopsim.engine"},

@@ -1,0 +1,28 @@
+"""The experiment file: YAML in, one validated `Experiment` out. Unknown keys are refused; errors name file and key."""
+
+from __future__ import annotations
+
+from loopsim.experiment.reading import load_experiment, parse_experiment
+from loopsim.experiment.schema import (
+    CaptionerSettings,
+    CaptionPrice,
+    ChainLink,
+    Experiment,
+    GeneratorSettings,
+    PicturePrice,
+    StartSettings,
+    given_settings,
+)
+
+__all__ = [
+    "CaptionPrice",
+    "CaptionerSettings",
+    "ChainLink",
+    "Experiment",
+    "GeneratorSettings",
+    "PicturePrice",
+    "StartSettings",
+    "given_settings",
+    "load_experiment",
+    "parse_experiment",
+]
