@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the networ
 from loopsim.experiment import parse_experiment
 from loopsim.plan import Plan, make_plan
 from loopsim.runner import read_branch
+from tests.browser import DESKTOP, FLAGS, Visit, Visitor, find_browser, watch
 
 # A busy machine is no failure.
 settings.register_profile("loopsim", deadline=None)
@@ -49,3 +50,43 @@ def planned() -> Planner:
 def out(tmp_path: Path) -> Path:
     """A run directory that is not there yet."""
     return tmp_path / "run"
+
+
+# Of a module, not of the session: while it is open, no other test could run an event loop of its own.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Playwright's browser: the system's Chromium, headless; tests that use it carry the marker `browser`."""
+    path = find_browser()
+    if path is None:
+        why = "no Chromium on this system: scripts/test installs it where it can, or let LOOPSIM_CHROMIUM name one"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(why)
+        pytest.skip(why)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Visitor]:
+    """Opens an address or a file in a context of its own, and records its errors and requests."""
+    contexts = []
+
+    def go(where: str | Path, size: tuple[int, int] = DESKTOP, dark: bool = False, **context: Any) -> Visit:
+        contexts.append(
+            chromium.new_context(
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme="dark" if dark else "light",
+                **context,
+            )
+        )
+        visit = watch(contexts[-1].new_page())
+        visit.page.goto(where.resolve().as_uri() if isinstance(where, Path) else where)
+        return visit
+
+    yield go
+    for context in contexts:
+        context.close()
