@@ -3,7 +3,8 @@
     LoopsimError                    something the user can mend; its text is the whole message
     ├── ExperimentError             the experiment file, an override or a prompt file is wrong        (exit status 2)
     ├── UsageError                  a command was asked for something that cannot be                  (exit status 2)
-    │   └── OtherExperimentError    the directory holds a run of another experiment
+    │   ├── OtherExperimentError    the directory holds a run of another experiment
+    │   └── NothingToDraw           a figure needs what the run does not have
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
     ├── RunFailed                   some trajectories failed, or all at once                     (exit status 1)
@@ -35,6 +36,10 @@ class UsageError(LoopsimError):
 
 class OtherExperimentError(UsageError):
     """The output directory holds a run of another experiment."""
+
+
+class NothingToDraw(UsageError):
+    """A figure needs pictures or measurements that the run does not have."""
 
 
 class ModelError(LoopsimError):

@@ -127,8 +127,8 @@ def find_motifs(
     return Motifs(book, labels, distances, centred)
 
 
-def _file(run: Run, states: States, suffix: str) -> Path:
-    return run.path / "motifs" / f"{run.folder_of_embedder(states.embedder).name}-{states.modality}{suffix}"
+def _file(run: Run, embedder: str, modality: str, suffix: str) -> Path:
+    return run.path / "motifs" / f"{run.folder_of_embedder(embedder).name}-{modality}{suffix}"
 
 
 def keep(run: Run, states: States, motifs: Motifs) -> None:
@@ -137,7 +137,7 @@ def keep(run: Run, states: States, motifs: Motifs) -> None:
     Raises:
         StoreError: the disk is full or refuses.
     """
-    path = _file(run, states, ".parquet")
+    path = _file(run, states.embedder, states.modality, ".parquet")
     with storing(path):
         path.parent.mkdir(exist_ok=True)
     i, k = np.nonzero(states.present)
@@ -152,20 +152,21 @@ def keep(run: Run, states: States, motifs: Motifs) -> None:
     write_table(path, table)
     buffer = io.BytesIO()
     np.savez(buffer, centres=motifs.book.centres, reference=motifs.book.reference, seed=motifs.book.seed)
-    write_bytes(_file(run, states, ".npz"), buffer.getvalue())
+    write_bytes(_file(run, states.embedder, states.modality, ".npz"), buffer.getvalue())
 
 
-def stored_codebook(run: Run, states: States) -> codebook.Codebook:
+def stored_codebook(run: Run, embedder: str, modality: str) -> codebook.Codebook:
     """The codebook that a run was measured with.
 
     Raises:
         UsageError: it has none for that embedder and modality.
         StoreError: it cannot be read.
     """
-    path = _file(run, states, ".npz")
+    path = _file(run, embedder, modality, ".npz")
     if not path.exists():
         raise UsageError(
-            f"{run.path}: no codebook of {states.embedder!r} for {states.modality}s; measure that run first"
+            f"{run.path}: no codebook of {embedder!r} for {modality}s; measure that run first: "
+            f"`loopsim measure {run.path}`"
         )
     with reading(path), np.load(path) as file:
         return codebook.Codebook(file["centres"], str(file["reference"]), int(file["seed"]))
@@ -177,7 +178,7 @@ def stored_motifs(run: Run, embedder: str, modality: str) -> pa.Table:
     Raises:
         StoreError: there are none, or they cannot be read.
     """
-    path = run.path / "motifs" / f"{run.folder_of_embedder(embedder).name}-{modality}.parquet"
+    path = _file(run, embedder, modality, ".parquet")
     if not path.exists():
         raise StoreError(f"{path}: there are no motifs; run `loopsim measure {run.path}`")
     with reading(path):

@@ -216,7 +216,7 @@ class _Pass:
     def _motifs(self, found: States) -> motifs.Motifs:
         book = None
         if self.options.codebook is not None:
-            book = motifs.stored_codebook(open_run(self.options.codebook), found)
+            book = motifs.stored_codebook(open_run(self.options.codebook), found.embedder, found.modality)
         labelled = motifs.find_motifs(found, self.options.motifs, book)
         if len(labelled.book.centres) < self.options.motifs and book is None:
             self.options.on_note(
