@@ -24,6 +24,7 @@ LAYERS = (
     {"loopsim.measure"},
     {"loopsim.compare", "loopsim.certify", "loopsim.power"},
     {"loopsim.report"},
+    {"loopsim.view"},
     {"loopsim.cli"},
     {"loopsim.__main__"},
 )
