@@ -9,18 +9,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from loopsim import __version__, catalog
 from loopsim.models import revisions
 from loopsim.models.hosted.endpoint import address_of
+from loopsim.models.revisions import NO_COMMITS, Commits
 from loopsim.presets.hosted import is_hosted
 from loopsim.records import ModelSpec
-
-Commits = Mapping[tuple[str, str, str | None], str]
-"""Commit of a hub model by role, name and revision."""
-NO_COMMITS: Commits = MappingProxyType({})
 
 _PACKAGES = ("torch", "diffusers", "transformers", "open_clip_torch", "tokenizers", "safetensors", "numpy", "pillow")
 

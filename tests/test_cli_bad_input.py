@@ -456,7 +456,7 @@ def disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_a_full_disk_is_said_harms_nothing_and_the_run_resumes(
     write: Callable[..., Path], tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("loopsim.runner.FLUSH_BYTES", 0)  # every iteration its own file
+    monkeypatch.setattr("loopsim.executors.writer.FLUSH_BYTES", 0)  # every iteration its own file
     path = write(iterations=3)
     good("run", path, "--out", "whole")
     needed = disk.calls

@@ -20,9 +20,10 @@ COMMAND = """
 import sys
 from pathlib import Path
 from loopsim import runner
+from loopsim.executors import writer
 from loopsim.experiment import load_experiment
 from loopsim.plan import make_plan
-runner.FLUSH_SECONDS = 0.0
+writer.FLUSH_SECONDS = 0.0
 runner.run_plan(make_plan(load_experiment(Path(sys.argv[1]))), Path(sys.argv[2]), threads=1)
 """
 

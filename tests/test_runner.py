@@ -175,7 +175,7 @@ def test_a_disk_that_fails_at_the_last_flush_is_an_error_and_no_hang(planned, ou
 
 
 def test_a_missing_shard_in_the_middle_is_told_and_not_compacted_away(planned, out, monkeypatch):
-    monkeypatch.setattr("loopsim.runner.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("loopsim.executors.writer.FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(Run, "compact", lambda self: None)
     run_plan(planned(), out)
     monkeypatch.undo()

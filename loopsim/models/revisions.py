@@ -6,9 +6,10 @@ Also what to do about a model that the hub does not hand out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from loopsim.errors import ModelError
@@ -17,6 +18,10 @@ from loopsim.paths import is_directory
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"(?:hf-hub:)?([\w.-]+/[\w.-]+)")
 _TIMEOUT = 20.0
+
+Commits = Mapping[tuple[str, str, str | None], str]
+"""Commit of a hub model by role, name and revision."""
+NO_COMMITS: Commits = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""Loaded models, handed out by spec; loading one may put another away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from loopsim import models
+from loopsim.models.base import Captioner, ImageGenerator, free_memory
+from loopsim.models.hosted.meter import Meter, Metered
+from loopsim.models.revisions import NO_COMMITS, Commits
+from loopsim.presets.entry import WEIGHT_SETTINGS
+from loopsim.records import ModelSpec
+from loopsim.seeds import digest
+
+
+class ModelPool:
+    """Loaded models, handed out by spec; conditions that differ in settings share the weights.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        room: how many stay loaded; None is all, until the device runs out of memory: then one at a time.
+        on_load: called with a line about each model that is loaded.
+
+    Attributes:
+        commits: of hub models; what has none is loaded at the revision that the spec says.
+        meter: where calls to hosted models are counted.
+    """
+
+    def __init__(
+        self, device: str = "auto", room: int | None = None, on_load: Callable[[str], None] | None = None
+    ) -> None:
+        self.device, self.room, self.on_load = device, room, on_load
+        self.commits: Commits = NO_COMMITS
+        self.meter = Meter()
+        self._loaded: dict[str, ImageGenerator | Captioner] = {}
+
+    def _key(self, spec: ModelSpec) -> str:
+        weights = {name: spec.settings.get(name) for name in WEIGHT_SETTINGS}
+        return digest({"role": spec.role, "model": spec.model, "batch_size": spec.batch_size, **weights})
+
+    def _pinned(self, spec: ModelSpec) -> ModelSpec:
+        """The spec with its revision resolved, so that what is loaded is what the manifest says."""
+        revision = spec.settings.get("revision")
+        commit = self.commits.get((spec.role, spec.model, None if revision is None else str(revision)))
+        return spec if commit is None else replace(spec, settings={**spec.settings, "revision": commit})
+
+    def loaded(self, spec: ModelSpec) -> bool:
+        """Whether asking for it sends none away: with room for all, cohorts are carried on one after the other."""
+        return self.room is None or self._key(self._pinned(spec)) in self._loaded
+
+    def generator(self, spec: ModelSpec) -> ImageGenerator:
+        """The loaded generator, set to the spec.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        model = self._get(spec)
+        assert isinstance(model, ImageGenerator)
+        return model
+
+    def captioner(self, spec: ModelSpec) -> Captioner:
+        """The loaded captioner, set to the spec.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        model = self._get(spec)
+        assert isinstance(model, Captioner)
+        return model
+
+    def described(self) -> list[dict[str, object]]:
+        """What each loaded model pinned, for the log."""
+        return [{"adapter": type(m).__name__, **m.describe_settings()} for m in self._loaded.values()]
+
+    def _get(self, spec: ModelSpec) -> ImageGenerator | Captioner:
+        spec = self._pinned(spec)
+        key = self._key(spec)
+        if key not in self._loaded:
+            if self.room is not None and len(self._loaded) >= self.room:
+                self._loaded.clear()
+            if self.on_load is not None:
+                self.on_load(f"loading {spec.role} {spec.model}")
+            full = False
+            try:
+                self._loaded[key] = self._load(spec)
+            except RuntimeError as error:
+                if "out of memory" not in str(error).lower() or not self._loaded:
+                    raise
+                full = True
+            if full:  # outside the handler, whose traceback would hold on to the half-loaded model
+                self._loaded.clear()
+                free_memory()
+                self.room = 1
+                if self.on_load is not None:
+                    self.on_load("the models do not fit on the device together: swapping them, cohorts take turns")
+                self._loaded[key] = self._load(spec)
+        model = self._loaded[key]
+        if isinstance(model, Metered):
+            model.meter = self.meter
+        model.configure(spec.settings)
+        while model.notices and self.on_load is not None:
+            self.on_load(model.notices.pop(0))
+        return model
+
+    def _load(self, spec: ModelSpec) -> ImageGenerator | Captioner:
+        load = models.load_generator if spec.role == "generator" else models.load_captioner
+        return load(spec, self.device)

@@ -1,0 +1,18 @@
+"""Carrying out a plan: what is missing, do it, store it."""
+
+from loopsim.models.pool import ModelPool
+from loopsim.runner.branches import read_branch
+from loopsim.runner.notices import check_device, notices
+from loopsim.runner.plans import run_plan
+from loopsim.runner.progress import Progress, Watcher, describe_failures
+
+__all__ = [
+    "ModelPool",
+    "Progress",
+    "Watcher",
+    "check_device",
+    "describe_failures",
+    "notices",
+    "read_branch",
+    "run_plan",
+]

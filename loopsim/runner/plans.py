@@ -1,0 +1,153 @@
+"""Carrying out a plan: what is missing, do it, store it. The only writer of a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from loopsim import models, provenance
+from loopsim.catalog import find
+from loopsim.engine import Seam, Settings, carry_on
+from loopsim.errors import BudgetReached, RunFailed
+from loopsim.executors import Executor, Job, LocalExecutor, Span
+from loopsim.models.generator_checks import check_early
+from loopsim.models.hosted.endpoint import endpoint_of
+from loopsim.models.hosted.meter import Meter, check_prices, spent_in
+from loopsim.models.pool import ModelPool
+from loopsim.plan import Plan
+from loopsim.presets.hosted import is_hosted
+from loopsim.records import ModelSpec
+from loopsim.runner.progress import Progress, Watcher, describe_failures
+from loopsim.seeds import digest
+from loopsim.store import Run, create_run, open_run
+
+
+def run_plan(
+    plan: Plan,
+    out: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    strict: bool = False,
+    seam: Seam = carry_on,
+    pool: ModelPool | None = None,
+    watch: Watcher | None = None,
+    max_cost: float | None = None,
+) -> Run:
+    """Do what is missing of a plan in its run directory; a finished run returns at once.
+
+    Args:
+        plan: what is to be done.
+        out: the run directory, made if there is none.
+        device: for the models; ignored where `pool` is given.
+        threads: CPU threads; a run that is continued keeps those it began with.
+        strict: raise at the first failed trajectory.
+        seam: what happens between iterations.
+        pool: models to use.
+        watch: called after every iteration.
+        max_cost: US dollars that hosted models may cost over all calls for this run; None is no limit.
+
+    Raises:
+        BudgetReached: the next step would cost more than `max_cost` leaves.
+        UsageError: `max_cost` is given, and nobody knows what a hosted model charges.
+        OtherExperimentError: `out` holds another experiment.
+        ModelError: a model cannot be loaded.
+        StoreError: the disk is full or refuses; what is stored is whole.
+        RunFailed: with `strict`, a trajectory failed.
+    """
+    specs = [spec for condition in plan.conditions for spec in condition.chain]
+    begun = (out / "manifest.json").is_file()
+    _check_models(plan, specs, begun)
+    if max_cost is not None:
+        check_prices(specs)
+    pinned_commits = provenance.commits_in(open_run(out).manifest if begun else {})
+    run = create_run(out, plan, provenance.collect(specs, pinned_commits))
+    with run.writing():
+        spans = list(_unfinished(plan, run))
+        if not spans:
+            run.compact()  # a writer that was killed at the very end may have left it undone
+            return run
+        from loopsim.models import torch_setup
+
+        pinned = torch_setup.pin(threads or _threads_so_far(run))
+        run.log("start", pinned=pinned, loopsim=provenance.collect(()) | {"models": None})
+        for spec in specs:
+            if is_hosted(spec.model):
+                endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
+        pool = pool or ModelPool(device)
+        pool.commits = provenance.commits_in(run.manifest)
+        pool.meter = Meter(max_cost, spent_in(run.events()))
+        executor = LocalExecutor(pool)
+        try:
+            _carry_out(Job(run, _settings(plan, seam), spans), executor, pool.meter, strict, watch)
+        except RunFailed as error:
+            run.log("failed", message=str(error), details=error.details)
+            raise
+        except BudgetReached as error:
+            run.log("stopped", message=str(error))
+            raise
+        run.log("end", models=executor.described(), failures=len(run.failures()))
+        run.compact()
+    return run
+
+
+def _check_models(plan: Plan, specs: list[ModelSpec], begun: bool) -> None:
+    """Refuse what cannot be, before anything is made."""
+    for spec in specs:
+        find(spec.role, spec.model)
+        if spec.role == "generator":
+            check_early(spec)
+    if not begun:  # a run that is continued was looked at when it began
+        for spec in {digest(spec.identity()): spec for spec in specs}.values():
+            models.check_model(spec)
+        for name in plan.experiment.embedders:
+            models.check_embedder(name)
+
+
+def _settings(plan: Plan, seam: Seam) -> Settings:
+    experiment = plan.experiment
+    independent = experiment.pairing == "independent"
+    return Settings(experiment.seed, independent, experiment.image_format, experiment.iterations, seam)
+
+
+def _threads_so_far(run: Run) -> int | None:
+    return next((int(e["pinned"]["threads"]) for e in run.events() if e.get("event") == "start"), None)
+
+
+def _unfinished(plan: Plan, run: Run) -> Iterator[Span]:
+    """What cohorts lack, with their last stored steps and their failed members."""
+    reached, failed = run.progress(), frozenset(failure.trajectory_id for failure in run.failures())
+    for cohort in plan.cohorts:
+        alive = [t for t in cohort.trajectories if t.id not in failed]
+        end = cohort.trajectories[0].start.t0 + plan.experiment.iterations
+        if alive and reached.get(cohort.id, -1) < end:
+            yield Span(cohort, tuple(run.last_steps(cohort.id)), failed)
+
+
+def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:
+    started, made = time.monotonic(), 0
+    done, total = job.run.count_steps()
+    booked = meter.spent
+    try:
+        with contextlib.closing(executor.carry(job)) as advances:
+            for now in advances:
+                t0 = now.cohort.trajectories[0].start.t0
+                made += now.steps * (now.t > t0)
+                # A failure takes with it the iterations that will now not happen.
+                total -= len(now.failures) * (t0 + job.settings.iterations - max(now.t, t0 + 1) + 1)
+                if watch is not None:
+                    watch(Progress(done + made, total, made, time.monotonic() - started))
+                booked = _book(job.run, meter, booked)
+                if strict and now.failures:
+                    raise RunFailed(describe_failures(now.failures))
+    finally:
+        _book(job.run, meter, booked)
+
+
+def _book(run: Run, meter: Meter, before: float) -> float:
+    """Note in the log what hosted models have cost since `before` was all; what it is now."""
+    if meter.spent > before:
+        run.log("cost", usd=round(meter.spent - before, 9), total=round(meter.spent, 9))
+    return meter.spent
