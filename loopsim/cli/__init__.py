@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from loopsim.cli import analyse, certify, exchange, look, models, run  # imported for their commands
+from loopsim.cli import analyse, certify, draw, exchange, look, models, run  # imported for their commands
 from loopsim.cli._shared import app
 
-__all__ = ["analyse", "app", "certify", "exchange", "look", "main", "models", "run"]
+__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "run"]
 
 
 def main() -> None:

@@ -24,7 +24,20 @@ from loopsim.experiment import load_experiment
 if TYPE_CHECKING:
     from loopsim.plan import Plan
 
-_ORDER = ("run", "plan", "status", "models", "measure", "compare", "certify", "power", "import", "export")
+_ORDER = (
+    "run",
+    "plan",
+    "status",
+    "models",
+    "measure",
+    "compare",
+    "certify",
+    "power",
+    "plot",
+    "cite",
+    "import",
+    "export",
+)
 
 
 class _InOrder(typer.core.TyperGroup):
