@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from loopsim import __version__
 from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
-from loopsim.store import shards
+from loopsim.store import lock, shards
 from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
 
 FORMAT_VERSION = 1
@@ -276,18 +275,13 @@ class Run:
         Raises:
             UsageError: another process is writing to it.
         """
-        lock = self.path / ".lock"
-        with contextlib.ExitStack() as stack:
-            with shards.storing(lock):
-                handle = stack.enter_context(lock.open("w"))
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{self.path}: another process is writing to this run; wait for it to end") from None
-            except OSError as error:  # a file system without locks, as some clusters have
-                self.log("unlocked", reason=str(error))
+        with lock.holding(self.path, lambda reason: self.log("unlocked", reason=reason)):
             shards.remove_leftovers(self.path / "steps")
             yield
+
+    def writer(self) -> lock.Holder:
+        """Who is writing to the run now, or died while writing to it."""
+        return lock.holder(self.path)
 
     def folder_of_embedder(self, name: str) -> Path:
         """Where the embeddings of an embedder are; names with slashes get a folder name that has none."""

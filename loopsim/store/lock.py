@@ -1,0 +1,98 @@
+"""Who is writing to a run: a lock that one process holds, and that the system lets go of however that process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopsim.errors import UsageError
+from loopsim.store.shards import storing
+
+NAME = ".lock"
+"""The file of a run directory that is locked; while it is, it holds `HOST PID`."""
+_TRIES, _PAUSE = 5, 0.05
+"""Who asks whether a run is being written to holds the lock for a moment, so a writer tries again before it gives up."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lock, or held it last and died."""
+
+    held: bool
+    """Whether a process holds it, as far as this machine can see."""
+    host: str = ""
+    """The machine of the writer; empty where it let go in good order, or there was none."""
+    pid: int | None = None
+    """Its process there."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the writer is, or was, on another machine: some file systems show locks to their own machine only."""
+        return self.host not in ("", socket.gethostname())
+
+    def __str__(self) -> str:
+        return f" (process {self.pid} on {self.host})" if self.host else ""
+
+
+@contextlib.contextmanager
+def holding(path: Path, unlocked: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a run directory.
+
+    Args:
+        path: the run directory.
+        unlocked: called with the reason where the file system has no locks; the run is written to all the same.
+
+    Raises:
+        UsageError: another process holds it.
+        StoreError: the file cannot be made.
+    """
+    lock = path / NAME
+    with contextlib.ExitStack() as stack:
+        with storing(lock):
+            handle = stack.enter_context(lock.open("a+"))
+        locked = False
+        for more in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
+                break
+            except BlockingIOError:
+                if not more:
+                    raise UsageError(
+                        f"{path}: another process is writing to this run{holder(path)}; wait for it to end"
+                    ) from None
+                time.sleep(_PAUSE)
+            except OSError as error:  # a file system without locks, as some clusters have
+                unlocked(str(error))
+                break
+        with storing(lock):
+            handle.truncate(0)
+            handle.write(f"{socket.gethostname()} {os.getpid()}\n")
+            handle.flush()
+        try:
+            yield
+        finally:
+            if locked:
+                with contextlib.suppress(OSError):  # a full disk: the name of a dead process stays, and misleads nobody
+                    handle.truncate(0)
+
+
+def holder(path: Path) -> Holder:
+    """Who is writing to a run directory. Nothing is written, and a writer is not disturbed."""
+    try:
+        with (path / NAME).open() as handle:
+            host, _, pid = handle.readline().strip().partition(" ")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                held = False
+            except BlockingIOError:
+                held = True
+    except OSError:  # no such file, or a file system without locks
+        return Holder(False)
+    return Holder(held, host, int(pid) if pid.isdigit() else None)
