@@ -17,7 +17,7 @@ from loopsim.store.shards import storing
 NAME = ".lock"
 """The file of a run directory that is locked; while it is, it holds `HOST PID`."""
 _TRIES, _PAUSE = 5, 0.05
-"""Who asks whether a run is being written to holds the lock for a moment, so a writer tries again before it gives up."""
+"""Asking whether a run is being written to holds the lock for a moment: a writer tries again before it gives up."""
 
 
 @dataclass(frozen=True)
