@@ -26,10 +26,12 @@ from loopsim.store.shards import (
     list_shards,
     reading,
     remove_leftovers,
-    shard_name,
+    stored,
     write_bytes,
+    write_shard,
     write_table,
 )
+from loopsim.store.spans import missing
 from loopsim.store.tables import embedding_table
 
 _BATCH = 256
@@ -59,20 +61,21 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
         return 0
     remove_leftovers(folder)
     _forget_other_weights(folder, name)
-    reached: dict[str, int] = {}
-    for shard in list_shards(folder):
-        reached[shard.cohort] = max(reached.get(shard.cohort, -1), shard.last)
-    todo = [s for s in list_shards(run.path / "steps") if s.last > reached.get(s.cohort, -1)]
+    embedded = stored(folder)
+    todo = [
+        (shard, gap)
+        for shard in list_shards(run.path / "steps")
+        for gap in missing(embedded.get(shard.cohort, ()), shard.first, shard.last)
+    ]
     if not todo:
         return 0
     if on_load is not None:
         on_load(f"embedding with {name}")
     once, count = _passes(load_embedder(name, device)), 0
-    for shard in todo:
-        first = max(shard.first, reached.get(shard.cohort, -1) + 1)
-        table, n = _embed_shard(once, shard, first)
+    for shard, (first, last) in todo:
+        table, n = _embed_shard(once, shard, first, last)
         if table is not None:
-            write_table(folder / shard_name(shard.cohort, first, shard.last), table)
+            write_shard(folder, shard.cohort, first, last, table)
             count += n
     if not count and not list_shards(folder):
         raise UsageError(f"{run.path}: has neither texts nor pictures that {name} could embed")
@@ -144,12 +147,13 @@ def _passes(embedder: Embedder) -> dict[str, _Once]:
     return {modality: once for modality, once in made.items() if modality in embedder.modalities}
 
 
-def _embed_shard(once: Mapping[str, _Once], shard: Shard, first: int) -> tuple[pa.Table | None, int]:
-    """Embeddings of a shard's iterations from `first` on, None if it has nothing that the embedder reads."""
+def _embed_shard(once: Mapping[str, _Once], shard: Shard, first: int, last: int) -> tuple[pa.Table | None, int]:
+    """Embeddings of a shard's iterations `first` to `last`, None if it has nothing that the embedder reads."""
     parts: list[pa.Table] = []
     count = 0
-    for batch in pq.ParquetFile(shard.path).iter_batches(_BATCH, columns=["trajectory_id", "t", "text", "image"]):
-        rows = batch.filter(pc.greater_equal(batch["t"], first))
+    file = pq.ParquetFile(shard.path, page_checksum_verification=True)
+    for batch in file.iter_batches(_BATCH, columns=["trajectory_id", "t", "text", "image"]):
+        rows = batch.filter(pc.and_(pc.greater_equal(batch["t"], first), pc.less_equal(batch["t"], last)))
         count += rows.num_rows
         ids, ts = rows["trajectory_id"].to_pylist(), rows["t"].to_pylist()
         texts: list[Any] = rows["text"].to_pylist()

@@ -93,25 +93,30 @@ class CohortRun:
         cohort: the cohort.
         settings: what the run shares.
         last: the steps of its last stored iteration; none where it has not begun.
-        failed: ids of trajectories that failed earlier and stay out.
+        failed: iteration at which a trajectory is known to fail, by id; there it leaves without being asked again.
         encoder: where pictures are encoded, off the critical path.
+        until: the last iteration to be made, where that is not the run's.
     """
 
     def __init__(
-        self, cohort: Cohort, settings: Settings, last: Sequence[Step], failed: frozenset[str], encoder: Executor
-    ) -> None:
+        self, cohort: Cohort, settings: Settings, last: Sequence[Step], failed: Mapping[str, int], encoder: Executor,
+        until: int | None = None,
+    ) -> None:  # fmt: skip
         self.cohort, self.settings, self.encoder = cohort, settings, encoder
-        self.members: dict[str, Trajectory] = {t.id: t for t in cohort.trajectories if t.id not in failed}
+        self.members: dict[str, Trajectory] = {t.id: t for t in cohort.trajectories}
         self.t0 = cohort.trajectories[0].start.t0
-        self.last: list[Step] = [step for step in last if step.trajectory_id in self.members]
-        self.t = self.last[0].t if self.last else self.t0 - 1
+        self.until = self.t0 + settings.iterations if until is None else until
+        self.t = last[0].t if last else self.t0 - 1
+        self.last: list[Step] = list(last)
+        self._failed = failed
+        self._leave()
         self._drawn: dict[str, tuple[Step, Pixels, Future[bytes]]] = {}
         self._failures: list[Failure] = []
 
     @property
     def done(self) -> bool:
         """Whether it has all its iterations, or nobody is left."""
-        return not self.members or self.t >= self.t0 + self.settings.iterations
+        return not self.members or self.t >= self.until
 
     @property
     def needs(self) -> ModelSpec | None:
@@ -205,7 +210,13 @@ class CohortRun:
         self.t += 1
         self.last = steps
         failures, self._failures = tuple(self._failures), []
+        self._leave()
         return Iteration(self.cohort, self.t, tuple(steps), failures)
+
+    def _leave(self) -> None:
+        """Let those go who are known to fail at the next iteration."""
+        self.members = {i: t for i, t in self.members.items() if self._failed.get(i, self.t + 2) > self.t + 1}
+        self.last = [step for step in self.last if step.trajectory_id in self.members]
 
     # ---- helpers -------------------------------------------------------------------------------------------------
 

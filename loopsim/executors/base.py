@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +19,10 @@ class Span:
     """The cohort."""
     last: tuple[Step, ...]
     """The steps of the iteration before; none where the starts themselves are to be made."""
-    failed: frozenset[str]
-    """Trajectories that failed earlier and stay out."""
+    until: int
+    """The last iteration to be made."""
+    failed: Mapping[str, int]
+    """Trajectories that failed, with the iteration: they stay out from there on."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ class LocalExecutor:
         writer = Writer(job.run)
         with ThreadPoolExecutor(2, thread_name_prefix="loopsim-encode") as encoder:
             try:
-                runs = [CohortRun(span.cohort, job.settings, span.last, span.failed, encoder) for span in job.spans]
+                runs = [
+                    CohortRun(span.cohort, job.settings, span.last, span.failed, encoder, span.until)
+                    for span in job.spans
+                ]
                 for iteration in advance(runs, self.pool):
                     writer.put(iteration)
                     yield Advanced(iteration.cohort, iteration.t, len(iteration.steps), iteration.failures)

@@ -75,7 +75,7 @@ class Writer:
                 self._ended = True
                 flush()
                 return
-            if item.cohort.id != cohort:
+            if item.cohort.id != cohort or (held and held[-1].t + 1 != item.t):
                 flush()
                 cohort = item.cohort.id
             if item.failures:

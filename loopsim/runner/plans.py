@@ -10,7 +10,7 @@ from pathlib import Path
 from loopsim import models, provenance
 from loopsim.catalog import find
 from loopsim.engine import Seam, Settings, carry_on
-from loopsim.errors import BudgetReached, RunFailed
+from loopsim.errors import BudgetReached, RunFailed, StoreError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.endpoint import endpoint_of
@@ -22,6 +22,7 @@ from loopsim.records import ModelSpec
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seeds import digest
 from loopsim.store import Run, create_run, open_run
+from loopsim.store.spans import missing
 
 
 def run_plan(
@@ -72,7 +73,8 @@ def run_plan(
         from loopsim.models import torch_setup
 
         pinned = torch_setup.pin(threads or _threads_so_far(run))
-        run.log("start", pinned=pinned, loopsim=provenance.collect(()) | {"models": None})
+        seam_name = getattr(seam, "__qualname__", type(seam).__qualname__)
+        run.log("start", pinned=pinned, loopsim=_software(run), seam=seam_name)
         for spec in specs:
             if is_hosted(spec.model):
                 endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
@@ -88,6 +90,8 @@ def run_plan(
         except BudgetReached as error:
             run.log("stopped", message=str(error))
             raise
+        if seam is carry_on:
+            _check_joints(run, spans)
         run.log("end", models=executor.described(), failures=len(run.failures()))
         run.compact()
     return run
@@ -112,18 +116,43 @@ def _settings(plan: Plan, seam: Seam) -> Settings:
     return Settings(experiment.seed, independent, experiment.image_format, experiment.iterations, seam)
 
 
+def _software(run: Run) -> dict[str, object]:
+    """Today's versions with the models that the run is pinned to: a second copy of what only the manifest knows."""
+    return provenance.collect(()) | {"models": run.manifest.get("provenance", {}).get("models")}
+
+
 def _threads_so_far(run: Run) -> int | None:
     return next((int(e["pinned"]["threads"]) for e in run.events() if e.get("event") == "start"), None)
 
 
 def _unfinished(plan: Plan, run: Run) -> Iterator[Span]:
-    """What cohorts lack, with their last stored steps and their failed members."""
-    reached, failed = run.progress(), frozenset(failure.trajectory_id for failure in run.failures())
+    """What cohorts lack, with the steps before and the members that failed: the end, or what was lost between."""
+    stored, failed = run.stored(), {failure.trajectory_id: failure.t for failure in run.failures()}
     for cohort in plan.cohorts:
-        alive = [t for t in cohort.trajectories if t.id not in failed]
-        end = cohort.trajectories[0].start.t0 + plan.experiment.iterations
-        if alive and reached.get(cohort.id, -1) < end:
-            yield Span(cohort, tuple(run.last_steps(cohort.id)), failed)
+        t0 = cohort.trajectories[0].start.t0
+        for first, last in missing(stored.get(cohort.id, ()), t0, t0 + plan.experiment.iterations):
+            if any(failed.get(t.id, first + 1) > first for t in cohort.trajectories):
+                before = run.steps_at(cohort.id, first - 1) if first > t0 else []
+                yield Span(cohort, tuple(before), last, failed)
+
+
+def _check_joints(run: Run, spans: list[Span]) -> None:
+    """Look whether what was made again between stored iterations leads to the next of them.
+
+    Raises:
+        StoreError: it does not.
+    """
+    for span in spans:
+        said = {step.trajectory_id: step.text for step in run.steps_at(span.cohort.id, span.until)}
+        then = run.steps_at(span.cohort.id, span.until + 1)
+        other = [s for s in then if s.parent in said and s.text_in != said[s.parent]]
+        if other:
+            raise StoreError(
+                f"{run.path}: iterations up to {span.until} of cohort {span.cohort.id} were made again and say "
+                f"something else than what iteration {span.until + 1} was drawn from, for {len(other)} of {len(then)} "
+                "trajectories: another machine, version or setting makes other bytes. Nothing was lost. `loopsim "
+                f"verify {run.path} --repair` puts aside what no longer follows, and the same command makes it again"
+            )
 
 
 def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:

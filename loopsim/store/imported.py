@@ -23,7 +23,7 @@ from loopsim.errors import UsageError
 from loopsim.records import Step
 from loopsim.store import shards
 from loopsim.store.run import FORMAT_VERSION, GIVEN, Run, open_run
-from loopsim.store.tables import STEP_SCHEMA, embedding_table, steps_to_table
+from loopsim.store.tables import STORED_SCHEMA, embedding_table, steps_to_table
 
 _ROOM = 128 << 20
 """Bytes that wait to be written, over all shards."""
@@ -58,7 +58,9 @@ class _Shard:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("wb")
             repeating = [name for name in schema.names if name in _REPEATING]
-            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", use_dictionary=repeating)
+            self._writer = pq.ParquetWriter(
+                self._file, schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
+            )
         self.path = path
 
     def add(self, row: Any, size: int) -> None:
@@ -127,7 +129,7 @@ class ImportedRun:
         """Write a step into the shard of a cohort."""
         if cohort not in self._steps:
             path = self.path / "steps" / self._shard_name(cohort)
-            self._steps[cohort] = _Shard(path, steps_to_table, STEP_SCHEMA, self._room)
+            self._steps[cohort] = _Shard(path, steps_to_table, STORED_SCHEMA, self._room)
         self._steps[cohort].add(step, 500 + len(step.image or b""))
 
     def add_vector(self, embedder: str, cohort: str, key: tuple[str, int, str], vector: NDArray[np.float32]) -> None:

@@ -24,6 +24,7 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
 from loopsim.store import lock, shards
+from loopsim.store.spans import Range, missing, runs_of
 from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
 
 FORMAT_VERSION = 1
@@ -78,7 +79,7 @@ class Run:
             return _frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         with shards.reading(self.path / "steps"):
-            table = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA).to_table(columns=read)
+            table = _dataset(found, STEP_SCHEMA).to_table(columns=read)
         return _frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
@@ -88,7 +89,7 @@ class Run:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
         with shards.reading(self.path / "steps"):
-            data = ds.dataset([str(s.path) for s in found], schema=STEP_SCHEMA)
+            data = _dataset(found, STEP_SCHEMA)
             rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
         return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in rows if r["image"] is not None}
 
@@ -167,14 +168,15 @@ class Run:
         return digest([__version__, dict(self.experiment), names])
 
     def failures(self) -> list[Failure]:
-        """Every failure so far."""
-        found = []
+        """Every failure so far, one a trajectory."""
+        found: dict[str, Failure] = {}
         for path in sorted((self.path / "failures").glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 # A line that a killed writer left half is the record of nothing: the iteration will be done again.
                 with contextlib.suppress(json.JSONDecodeError):
-                    found.append(Failure(**json.loads(line)))
-        return found
+                    failure = Failure(**json.loads(line))
+                    found.setdefault(failure.trajectory_id, failure)  # two workers may have seen it
+        return list(found.values())
 
     # ---- going on ------------------------------------------------------------------------------------------------
 
@@ -192,13 +194,14 @@ class Run:
             return stored, stored
         failed = {f.trajectory_id: f.t for f in self.failures()}
         t0s: dict[str, int] = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
-        reached, total, done = self.progress(), 0, 0
+        stored, total, done = self.stored(), 0, 0
         for cohort, members in self.cohorts.items():
             for trajectory in members:
                 t0 = int(t0s[trajectory])
                 end = min(failed.get(trajectory, t0 + self.iterations + 1) - 1, t0 + self.iterations)
                 total += max(0, end - t0)
-                done += max(0, min(end, reached.get(cohort, t0)) - t0)
+                ranges = stored.get(cohort, [])
+                done += sum(max(0, min(end, last) - max(t0, first - 1)) for first, last in ranges)
         return done, total
 
     @property
@@ -217,24 +220,48 @@ class Run:
 
     def last_steps(self, cohort: str) -> list[Step]:
         """The steps of a cohort's last stored iteration, by trajectory in plan order; [] where nothing is stored."""
-        found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort]
+        reached = self.progress()
+        return self.steps_at(cohort, reached[cohort]) if cohort in reached else []
+
+    def steps_at(self, cohort: str, t: int) -> list[Step]:
+        """The steps of one iteration of a cohort, by trajectory in plan order; [] where it is not stored.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort and s.first <= t <= s.last]
         if not found:
             return []
-        with shards.reading(found[-1].path):
-            table = pq.read_table(found[-1].path, filters=[("t", "==", found[-1].last)], schema=STEP_SCHEMA)
+        with shards.reading(found[0].path):
+            table = pq.read_table(
+                found[0].path, filters=[("t", "==", t)], schema=STEP_SCHEMA, page_checksum_verification=True
+            )
         steps = table_to_steps(table)
         order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
         return sorted(steps, key=lambda s: order[s.trajectory_id])
 
-    def commit(self, cohort: str, steps: Sequence[Step]) -> None:
+    def stored(self) -> dict[str, list[Range]]:
+        """Cohort id to the ranges of iterations that are stored; more than one where something is missing between."""
+        return shards.stored(self.path / "steps")
+
+    def commit(self, cohort: str, steps: Sequence[Step], *, once: bool = False) -> None:
         """Store whole iterations of a cohort, durably.
+
+        Args:
+            cohort: the cohort.
+            steps: the steps of consecutive iterations.
+            once: leave out iterations that are stored already, by another worker that was taken for dead.
 
         Raises:
             StoreError: the disk is full or refuses; nothing stored is harmed.
         """
-        ts = [step.t for step in steps]
-        name = shards.shard_name(cohort, min(ts), max(ts))
-        shards.write_table(self.path / "steps" / name, steps_to_table(steps), compression=None)
+        ranges = runs_of({step.t for step in steps})
+        if once and ranges:
+            have = self.stored().get(cohort, [])
+            ranges = [gap for first, last in ranges for gap in missing(have, first, last)]
+        for first, last in ranges:
+            table = steps_to_table([step for step in steps if first <= step.t <= last])
+            shards.write_shard(self.path / "steps", cohort, first, last, table, compression=None)
 
     def record_failure(self, cohort: str, failure: Failure) -> None:
         """Store a failure, durably, before the iteration it belongs to is committed."""
@@ -298,6 +325,15 @@ class Run:
 
     def _embedder_name(self, folder: str) -> str:
         return (self.path / "embeddings" / folder / "name.txt").read_text(encoding="utf-8")
+
+
+def _dataset(found: Sequence[shards.Shard], schema: pa.Schema) -> ds.Dataset:
+    """Shards to be read with a look at their page checksums."""
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    return ds.dataset(
+        [str(shard.path) for shard in found], schema=schema,
+        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
+    )  # fmt: skip
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -12,15 +12,19 @@ import errno
 import itertools
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loopsim.errors import StoreError
+from loopsim.store import checksums
+from loopsim.store.spans import Range, joined
 from loopsim.store.tables import with_columns_of
 
 _NAME = re.compile(r"^(c\d+)-(\d+)-(\d+)\.parquet$")
@@ -62,23 +66,33 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: damaged or unreadable, so the run cannot be read: {error}") from error
+        raise StoreError(
+            f"{path}: damaged or unreadable, so the run cannot be read: {error}\n"
+            "  `loopsim verify DIR` says what is hit; with --repair it makes room for that to be made again"
+        ) from error
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], None], before: Callable[[Path], None] | None = None) -> None:
     """Write a file so that it appears whole or not at all, and survives a power cut.
+
+    Args:
+        path: the file.
+        write: fills it.
+        before: called with the whole file under its temporary name, before it appears.
 
     Raises:
         StoreError: the disk is full or refuses; nothing under `path` has changed.
     """
-    # Not *.parquet: readers of the folder by pattern must not find it.
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}.part")
+    # Not *.parquet: readers of the folder by pattern must not find it. Another machine may have our process number.
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}.part")
     with storing(path):
         try:
             with temporary.open("wb") as handle:
                 write(handle)
                 handle.flush()
                 os.fsync(handle.fileno())
+            if before is not None:
+                before(temporary)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -109,7 +123,39 @@ def write_table(path: Path, table: pa.Table, compression: str | None = "zstd") -
     Raises:
         StoreError: as `write_whole`.
     """
-    write_whole(path, lambda handle: pq.write_table(table, handle, compression=compression or "none"))
+    write_whole(path, _writes(table, compression))
+
+
+def write_shard(
+    folder: Path, cohort: str, first: int, last: int, table: pa.Table, compression: str | None = "zstd"
+) -> Path:
+    """Write a shard whole, and note its checksum.
+
+    Raises:
+        StoreError: as `write_whole`.
+    """
+    path = folder / shard_name(cohort, first, last)
+    write_whole(path, _writes(table, compression), _noting(path, cohort))
+    return path
+
+
+def _writes(table: pa.Table, compression: str | None) -> Callable[[BinaryIO], None]:
+    def write(handle: BinaryIO) -> None:
+        pq.write_table(table, handle, compression=compression or "none", write_page_checksum=True)
+
+    return write
+
+
+def _noting(path: Path, cohort: str) -> Callable[[Path], None]:
+    return lambda whole: checksums.note(path.parent, cohort, path.name, checksums.file_sum(whole))
+
+
+def stored(folder: Path) -> dict[str, list[Range]]:
+    """The iterations that the shards of a folder hold, by cohort."""
+    found: dict[str, list[Range]] = {}
+    for shard in list_shards(folder):
+        found.setdefault(shard.cohort, []).append((shard.first, shard.last))
+    return {cohort: joined(ranges) for cohort, ranges in found.items()}
 
 
 def list_shards(folder: Path) -> list[Shard]:
@@ -156,12 +202,20 @@ def compact(folder: Path, cohort: str) -> None:
     def merge(handle: BinaryIO) -> None:
         # A group of rows at a time: a cohort of large pictures neither fits into memory nor into one group.
         schema = pq.ParquetFile(shards[-1].path).schema_arrow  # the newest: a later version may have added columns
-        with pq.ParquetWriter(handle, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(handle, schema, compression="zstd", write_page_checksum=True) as writer:
+            reach = -1
             for shard in shards:
-                file = pq.ParquetFile(shard.path)
-                for k in range(file.num_row_groups):
-                    writer.write_table(with_columns_of(schema, file.read_row_group(k)))
+                with reading(shard.path):
+                    # What is damaged must not get new checksums.
+                    file = pq.ParquetFile(shard.path, page_checksum_verification=True)
+                    for k in range(file.num_row_groups):
+                        table = with_columns_of(schema, file.read_row_group(k))
+                        if shard.first <= reach:  # two workers stored the same iterations: once is enough
+                            table = table.filter(pc.greater(table["t"], reach))
+                        writer.write_table(table)
+                reach = max(reach, shard.last)
 
-    write_whole(folder / shard_name(cohort, shards[0].first, shards[-1].last), merge)
+    path = folder / shard_name(cohort, shards[0].first, shards[-1].last)
+    write_whole(path, merge, _noting(path, cohort))
     for shard in shards:
         shard.path.unlink(missing_ok=True)

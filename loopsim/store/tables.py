@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loopsim.records import Setting, Step
+from loopsim.seeds import digest
 
 _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     # name: Arrow type, and the dtype that `datasets` calls it
@@ -33,6 +35,10 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 
+CHECKSUM = "checksum"
+"""Column of the stored steps only: `row_checksum` of each. Steps from before there was one have none."""
+
+
 def _feature(dtype: str) -> dict[str, Any]:
     if dtype == "Image":
         return {"_type": "Image"}
@@ -41,11 +47,28 @@ def _feature(dtype: str) -> dict[str, Any]:
     return {"_type": "Value", "dtype": dtype}
 
 
-STEP_SCHEMA = pa.schema(
-    [(name, kind) for name, (kind, _) in _COLUMNS.items()],
-    metadata={"huggingface": json.dumps({"info": {"features": {n: _feature(d) for n, (_, d) in _COLUMNS.items()}}})},
-)
-"""The columns of a steps shard."""
+def _schema(columns: Mapping[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    features = {name: _feature(dtype) for name, (_, dtype) in columns.items()}
+    return pa.schema(
+        [(name, kind) for name, (kind, _) in columns.items()],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+
+
+STEP_SCHEMA = _schema(_COLUMNS)
+"""What a step is, as columns."""
+STORED_SCHEMA = _schema(_COLUMNS | {CHECKSUM: (pa.uint64(), "uint64")})
+"""The columns of a steps shard: those of a step, and its checksum."""
+
+
+def row_checksum(step: Step) -> int:
+    """First 8 bytes of the SHA-256 of a step's canonical JSON, the picture as its own SHA-256; `seconds` left out.
+
+    So it is the same wherever the same step was made, and tells a step whose bytes have changed.
+    """
+    content = [getattr(step, name) for name in _COLUMNS if name not in ("image", "flags", "seconds")]
+    picture = None if step.image is None else sha256(step.image).hexdigest()
+    return int(digest([*content, list(step.flags), picture], 16), 16)
 
 
 def with_columns_of(schema: pa.Schema, table: pa.Table) -> pa.Table:
@@ -58,17 +81,19 @@ def with_columns_of(schema: pa.Schema, table: pa.Table) -> pa.Table:
 
 
 def steps_to_table(steps: Sequence[Step]) -> pa.Table:
-    """Steps as a table of `STEP_SCHEMA`."""
+    """Steps as a table of `STORED_SCHEMA`."""
     columns: dict[str, list[Any]] = {name: [getattr(step, name) for step in steps] for name in _COLUMNS}
     columns["image"] = [None if b is None else {"bytes": b, "path": None} for b in columns["image"]]
     columns["flags"] = [list(flags) for flags in columns["flags"]]
-    return pa.table(columns, schema=STEP_SCHEMA)
+    columns[CHECKSUM] = [row_checksum(step) for step in steps]
+    return pa.table(columns, schema=STORED_SCHEMA)
 
 
 def table_to_steps(table: pa.Table) -> list[Step]:
-    """The steps of a table of `STEP_SCHEMA`."""
+    """The steps of a table of `STEP_SCHEMA` or `STORED_SCHEMA`."""
     steps = []
     for row in table.to_pylist():
+        row.pop(CHECKSUM, None)
         image = row.pop("image")
         flags = tuple(row.pop("flags") or ())
         steps.append(Step(**row, image=None if image is None else image["bytes"], flags=flags))
