@@ -194,13 +194,13 @@ class Run:
             return stored, stored
         failed = {f.trajectory_id: f.t for f in self.failures()}
         t0s: dict[str, int] = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
-        stored, total, done = self.stored(), 0, 0
+        every, total, done = self.stored(), 0, 0
         for cohort, members in self.cohorts.items():
             for trajectory in members:
                 t0 = int(t0s[trajectory])
                 end = min(failed.get(trajectory, t0 + self.iterations + 1) - 1, t0 + self.iterations)
                 total += max(0, end - t0)
-                ranges = stored.get(cohort, [])
+                ranges = every.get(cohort, [])
                 done += sum(max(0, min(end, last) - max(t0, first - 1)) for first, last in ranges)
         return done, total
 
