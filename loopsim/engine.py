@@ -19,28 +19,10 @@ from loopsim.errors import LoopsimError, RunFailed
 from loopsim.models import captions
 from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels, RowFailure
 from loopsim.records import EMPTY_CAPTION, Cohort, Failure, ModelSpec, Role, Setting, Step, Trajectory
+from loopsim.seams import Prompt, Seam, carry_on, control_seam
 from loopsim.seeds import step_seed
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What a trajectory draws next."""
-
-    text: str
-    """The text."""
-    parent: str
-    """The trajectory that said it."""
-
-
-Seam = Callable[[Sequence[Step]], Mapping[str, Prompt]]
-"""From a cohort's steps at t to the prompts of t+1, by trajectory id: the one place where interventions plug in."""
-
-
-def carry_on(steps: Sequence[Step]) -> Mapping[str, Prompt]:
-    """Each trajectory draws its own last description: the plain loop."""
-    return {step.trajectory_id: Prompt(step.text or EMPTY_CAPTION, step.trajectory_id) for step in steps}
 
 
 @dataclass(frozen=True)
@@ -104,6 +86,10 @@ class CohortRun:
     ) -> None:  # fmt: skip
         self.cohort, self.settings, self.encoder = cohort, settings, encoder
         self.members: dict[str, Trajectory] = {t.id: t for t in cohort.trajectories}
+        self.control = cohort.trajectories[0].condition.control
+        self.seam = settings.seam
+        if self.control is not None:
+            self.seam = control_seam(self.control, cohort.trajectories, settings.seed)
         self.t0 = cohort.trajectories[0].start.t0
         self.until = self.t0 + settings.iterations if until is None else until
         self.t = last[0].t if last else self.t0 - 1
@@ -157,12 +143,17 @@ class CohortRun:
         return self._finish([steps[i] for i in self.members if i in steps])
 
     def _draw(self, generator: ImageGenerator, spec: ModelSpec) -> None:
-        t, prompts = self.t + 1, self.settings.seam(self.last)
+        t, prompts = self.t + 1, self._prompts()
         rows = [(self.members[step.trajectory_id], prompts[step.trajectory_id]) for step in self.last]
         seeds = [self._seed(trajectory, t, "generator") for trajectory, _ in rows]
 
+        before = self._pictures_to_vary()
+
         def call(which: list[int]) -> Sequence[Drawing | RowFailure]:
-            return generator.generate([rows[i][1].text for i in which], [seeds[i] for i in which], self._width)
+            texts, dealt = [rows[i][1].text for i in which], [seeds[i] for i in which]
+            if self.control is None or before is None:
+                return generator.generate(texts, dealt, self._width)
+            return generator.vary([before[i] for i in which], texts, dealt, self.control.strength, self._width)
 
         drawings = self._isolating(call, [trajectory for trajectory, _ in rows], spec)
         tokens = generator.count_tokens([prompt.text for _, prompt in rows])
@@ -219,6 +210,19 @@ class CohortRun:
         self.last = [step for step in self.last if step.trajectory_id in self.members]
 
     # ---- helpers -------------------------------------------------------------------------------------------------
+
+    def _pictures_to_vary(self) -> list[Pixels] | None:
+        """The last pictures, where the next ones are made from them; None where they are drawn from words."""
+        pictures = [step.image for step in self.last if step.image is not None]
+        if self.control is None or self.control.kind != "image_to_image" or len(pictures) < len(self.last):
+            return None
+        return [images.decode(picture) for picture in pictures]
+
+    def _prompts(self) -> Mapping[str, Prompt]:
+        """What each draws next; what has no picture yet cannot be varied and draws its start."""
+        if self.control is not None and self.control.kind == "image_to_image" and self._pictures_to_vary() is None:
+            return carry_on(self.last)
+        return self.seam(self.last)
 
     @property
     def _width(self) -> int:

@@ -12,6 +12,7 @@ Role = Literal["generator", "captioner"]
 Setting = str | int | float | bool | None
 Noise = Literal["fresh", "fixed"]
 Pairing = Literal["common", "independent"]
+ControlKind = Literal["fixed_caption", "redraw", "shuffled", "random_captions", "image_to_image"]
 
 EMPTY_CAPTION = "[empty]"
 """What stands in the store, and is drawn next, where a captioner said nothing. The step carries a flag."""
@@ -76,6 +77,40 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A null arm: the loop broken in one known way."""
+
+    kind: ControlKind
+    """`fixed_caption`: the start is drawn again and again; `redraw`: the description of iteration `at` is;
+    `shuffled`: descriptions change hands between trajectories; `random_captions`: each prompt is drawn from `pool`;
+    `image_to_image`: each picture is made from the one before, without words."""
+    at: int = 0
+    """`redraw`: up to this iteration it is the plain loop."""
+    strength: float = 0.0
+    """`image_to_image`: from 0 (the picture stays) to 1 (nothing of it is left)."""
+    prompt: str = ""
+    """`image_to_image`: what is drawn beside the picture; empty for nothing."""
+    pool: tuple[str, ...] = ()
+    """`random_captions`: the texts."""
+
+    @property
+    def label(self) -> str:
+        """The value of the factor `control`."""
+        if self.kind == "redraw":
+            return f"redraw@{self.at}"
+        return f"image_to_image@{self.strength:g}" if self.kind == "image_to_image" else self.kind
+
+    def identity(self) -> dict[str, object]:
+        """What belongs to the identity of a trajectory."""
+        said = {"at": self.at, "strength": self.strength, "prompt": self.prompt, "pool": list(self.pool)}
+        return {"kind": self.kind, **{name: value for name, value in said.items() if value}}
+
+
+NO_CONTROL = "none"
+"""The value of the factor `control` where the loop is whole."""
+
+
+@dataclass(frozen=True)
 class Condition:
     """One cell of the experiment's grid."""
 
@@ -89,6 +124,8 @@ class Condition:
     """Column name to value for everything that describes the condition (`generator`, `captioner.temperature`, …)."""
     label: str
     """The factors that vary in this experiment, readable; "all" where none does."""
+    control: Control | None = None
+    """How the loop is broken; None for the loop itself."""
 
     def pair_at(self, t: int) -> tuple[ModelSpec, ModelSpec]:
         """The generator and captioner of iteration `t` ≥ 0; t = 0 describes an image start, before the cycle begins."""

@@ -17,7 +17,7 @@ LAYERS = (
     {"loopsim.presets"},
     {"loopsim.catalog", "loopsim.seeds", "loopsim.experiment", "loopsim.images"},
     {"loopsim.starts"},
-    {"loopsim.plan"},
+    {"loopsim.plan", "loopsim.seams"},
     {"loopsim.models", "loopsim.store"},
     {"loopsim.provenance", "loopsim.engine"},
     {"loopsim.executors"},

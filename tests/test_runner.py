@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from loopsim import images
-from loopsim.engine import Prompt
+from loopsim.seams import Prompt
 from loopsim.errors import OtherExperimentError, RunFailed, StoreError, UsageError
 from loopsim.experiment import load_experiment
 from loopsim.plan import Plan, make_plan

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from loopsim.errors import ModelError
 from loopsim.records import ModelSpec, Setting
 
 Pixels = NDArray[np.uint8]
@@ -111,6 +112,31 @@ class ImageGenerator(ChainModel):
             seeds: n integers in [0, 2⁶⁴); row i's noise depends on seeds[i] only.
             width: rows that the chunking is made for (default n): a cohort that has lost members keeps its shapes.
         """
+
+    def vary(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        strength: float,
+        width: int | None = None,
+    ) -> Sequence[Drawing | RowFailure]:
+        """Make a picture from each picture, for the control `image_to_image`.
+
+        Args:
+            images: n pictures of any size; those of another size than the model draws are scaled first.
+            prompts: n texts, empty for none.
+            seeds: as in `generate`.
+            strength: in (0, 1]; the share of the noise that is put on, at 1 nothing of the picture is left.
+            width: as in `generate`.
+
+        Raises:
+            ModelError: this generator draws from words only.
+        """
+        raise ModelError(
+            f"a {type(self).__name__} draws from words only, so it cannot take part in controls: [image_to_image]; "
+            "leave that control out"
+        )
 
     def count_tokens(self, prompts: Sequence[str]) -> list[int | None]:
         """Tokens of each prompt, uncut; None where the model has no tokenizer."""

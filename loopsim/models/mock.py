@@ -38,6 +38,25 @@ class MockGenerator(ImageGenerator):
             Drawing(*out) for out in self.chunks.map(lambda chunk: [self._draw(*row) for row in chunk], rows, width)
         ]
 
+    def vary(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        strength: float,
+        width: int | None = None,
+    ) -> list[Drawing]:
+        """Each picture blended with what its prompt would give; one of another size is left out of the blend."""
+        rows = list(zip(images, prompts, seeds, strict=True))
+
+        def blend(image: Pixels, prompt: str, seed: int) -> Pixels:
+            drawn = self._draw(prompt, seed)
+            if image.shape != drawn.shape:
+                return drawn
+            return np.asarray(image * (1 - strength) + drawn * strength, dtype=np.float64).round().astype(np.uint8)
+
+        return [Drawing(*out) for out in self.chunks.map(lambda chunk: [blend(*row) for row in chunk], rows, width)]
+
     def _draw(self, prompt: str, seed: int) -> Pixels:
         if prompt == "fail":
             raise RuntimeError("the mock generator was asked to fail")

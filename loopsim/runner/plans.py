@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loopsim import models, provenance
 from loopsim.catalog import find
-from loopsim.engine import Seam, Settings, carry_on
+from loopsim.engine import Settings
 from loopsim.errors import BudgetReached, RunFailed, StoreError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.generator_checks import check_early
@@ -20,6 +20,7 @@ from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
 from loopsim.records import ModelSpec
 from loopsim.runner.progress import Progress, Watcher, describe_failures
+from loopsim.seams import Seam, carry_on
 from loopsim.seeds import digest
 from loopsim.store import Run, create_run, open_run
 from loopsim.store.spans import missing
