@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from loopsim import images
-from loopsim.seams import Prompt
 from loopsim.errors import OtherExperimentError, RunFailed, StoreError, UsageError
 from loopsim.experiment import load_experiment
 from loopsim.plan import Plan, make_plan
 from loopsim.provenance import hash_files
 from loopsim.records import EMPTY_CAPTION
 from loopsim.runner import ModelPool, run_plan
+from loopsim.seams import Prompt
 from loopsim.seeds import step_seed
 from loopsim.store import Run, create_run, open_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.reading import load_experiment, parse_experiment
 from loopsim.experiment.schema import (
     CaptionerSettings,
@@ -18,6 +19,7 @@ __all__ = [
     "CaptionPrice",
     "CaptionerSettings",
     "ChainLink",
+    "ControlSettings",
     "Experiment",
     "GeneratorSettings",
     "PicturePrice",

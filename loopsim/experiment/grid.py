@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from loopsim.experiment.controls import to_controls
 from loopsim.presets.embedders import DEFAULT_JUDGE
 
 _WHOLE_LISTS = frozenset({"loras", "structured"})
@@ -37,6 +38,8 @@ def to_schema(raw: dict[str, Any]) -> dict[str, Any]:
         ]
     if "starts" in data:
         data["starts"] = _start_groups(data["starts"])
+    if "controls" in data:
+        data["controls"] = to_controls(data["controls"])
     data.setdefault("embedders", _judge(data["chain"]))
     return data
 

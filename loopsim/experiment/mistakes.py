@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.schema import CaptionerSettings, Experiment, GeneratorSettings
 
 
@@ -48,4 +49,6 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
         return ["generator", "captioner"]
     if loc[0] == "starts" and len(loc) > 1:
         return ["prompts", "file", "images", "from", "group"]
+    if loc[0] == "controls" and len(loc) > 1:
+        return list(ControlSettings.model_fields)
     return [*Experiment.model_fields, "generator", "captioner"]

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from loopsim.errors import ExperimentError
+from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.grid import to_schema
 from loopsim.experiment.mistakes import explain
 from loopsim.experiment.schema import Experiment, StartSettings
@@ -110,7 +111,18 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         for override in overrides:
             _set(raw, override)
     experiment = parse_experiment(raw, str(path))
-    return experiment.model_copy(update={"starts": [_absolute(s, path.parent) for s in experiment.starts]})
+    return experiment.model_copy(
+        update={
+            "starts": [_absolute(s, path.parent) for s in experiment.starts],
+            "controls": [_absolute_pool(c, path.parent) for c in experiment.controls],
+        }
+    )
+
+
+def _absolute_pool(control: ControlSettings, folder: Path) -> ControlSettings:
+    if control.file is None:
+        return control
+    return control.model_copy(update={"file": str((folder / expanded(control.file)).resolve())})
 
 
 def _absolute(start: StartSettings, folder: Path) -> StartSettings:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.values import as_axis, json_object, keys_as_text, loras_as_text
 from loopsim.records import Noise, Pairing, Setting
 
@@ -143,6 +144,7 @@ class Experiment(_Strict):
     image_format: Literal["webp", "png", "jpeg"] = "webp"
     starts: list[StartSettings] = Field(min_length=1)
     chain: list[ChainLink] = Field(min_length=2)
+    controls: list[ControlSettings] = []
     embedders: Annotated[list[str], BeforeValidator(as_axis), Field(min_length=1)] = ["postcards"]
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from loopsim.measure.cells import Cell, cells_of, checked, first_fitted, key_col
 from loopsim.measure.redraws import Redraws, find_redraws
 from loopsim.measure.rows import COLUMNS, Row, guarded, missing
 from loopsim.measure.tasks import Task, carried_out
+from loopsim.records import NO_CONTROL
 from loopsim.states import Captions, States, captions, embedders_of, states
 from loopsim.store import Run, open_run
 from loopsim.store.shards import write_table
@@ -269,13 +270,16 @@ class _Pass:
 
     def _attribution(self, found: States) -> Iterator[Task]:
         """Of each group of starts, over all conditions."""
-        factors = design.varying_factors(self.trajectories)
+        whole = np.ones(len(self.trajectories), dtype=bool)
+        if "control" in self.trajectories:  # a broken loop is no setting that variance could be attributed to
+            whole = (self.trajectories["control"] == NO_CONTROL).to_numpy()
+        factors = design.varying_factors(self.trajectories[whole])
         if not [name for name in factors if name != "replicate"]:
             self.options.on_note(f"{found.modality}s: there is one condition only, so nothing to attribute variance to")
             return
         shared = next(iter(cells_of(self.trajectories, ()))).keys
         for group in self.trajectories["group"].unique():
-            mine = found.of((self.trajectories["group"] == group).to_numpy())
+            mine = found.of((self.trajectories["group"] == group).to_numpy() & whole)
             if len(mine.ts):
                 yield Task(shared | {"group": group}, partial(design.attribution_rows, mine, factors))
 

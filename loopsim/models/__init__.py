@@ -62,6 +62,22 @@ def check_model(spec: ModelSpec) -> None:
         _adapter(entry).check(entry.path(), spec)
 
 
+def check_varying(spec: ModelSpec, strength: float) -> None:
+    """Refuse a generator that cannot make pictures from pictures, before any weights are read.
+
+    Raises:
+        ModelError: it draws from words only, or the strength is too small for its steps.
+    """
+    entry = catalog.find("generator", spec.model)
+    adapter = _adapter(entry)
+    if adapter.vary is ImageGenerator.vary:
+        raise ModelError(
+            f"generator {spec.model!r} draws from words only, so it cannot take part in controls: [image_to_image]; "
+            "leave that control out"
+        )
+    adapter.check_varying(entry.path(), spec, strength)
+
+
 def check_embedder(name: str) -> None:
     """Refuse an embedder that is none, before any weights are read.
 

@@ -138,6 +138,15 @@ class ImageGenerator(ChainModel):
             "leave that control out"
         )
 
+    @classmethod
+    def check_varying(cls, location: str, spec: ModelSpec, strength: float) -> None:
+        """Read the configuration at a location, and nothing else, before anything is made.
+
+        Raises:
+            ModelError: `vary` would refuse.
+        """
+        return  # many have nothing to check
+
     def count_tokens(self, prompts: Sequence[str]) -> list[int | None]:
         """Tokens of each prompt, uncut; None where the model has no tokenizer."""
         return [None] * len(prompts)

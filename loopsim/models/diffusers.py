@@ -16,6 +16,7 @@ import transformers
 
 from loopsim.errors import ModelError
 from loopsim.models import generator_checks as checks
+from loopsim.models import generator_varying as varying
 from loopsim.models.base import Chunks, Drawing, ImageGenerator, Pixels
 from loopsim.models.generator_files import checkpoint_of
 from loopsim.models.generator_loading import load_pipeline, load_refiner
@@ -94,6 +95,7 @@ class DiffusersGenerator(ImageGenerator):
         self.counter = TokenCounter(self.pipe, PIPELINES.get(name))
         self.token_limit = self.counter.limit
         self._texts: dict[str, str] = {}
+        self._variations: Any = None  # the image-to-image pipeline, once it is asked for
         self.chunks = Chunks(spec.batch_size or (32 if self.device == "cpu" else 8))
 
     def _pinned(self, name: str) -> dict[str, object]:
@@ -165,6 +167,41 @@ class DiffusersGenerator(ImageGenerator):
             Drawing(pixels, chunk, seconds, {"prompt": text} if tell else None, flags)
             for ((pixels, flags), chunk, seconds), text in zip(drawn, texts, strict=True)
         ]
+
+    @classmethod
+    def check_varying(cls, location: str, spec: ModelSpec, strength: float) -> None:
+        """As in `ImageGenerator`."""
+        varying.check_strength(spec.settings, strength)
+        with quiet():
+            name = checkpoint_of(location, spec).class_name()
+        if name is not None:
+            varying.variation_class(name)
+
+    def vary(
+        self,
+        images: Sequence[Pixels],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        strength: float,
+        width: int | None = None,
+    ) -> list[Drawing]:
+        """Make a picture from each picture, without style and refiner. As in `ImageGenerator`.
+
+        Raises:
+            ModelError: diffusers has no image-to-image pipeline for this one, or the strength is too small.
+        """
+        varying.check_strength(self.settings, strength)
+        with quiet():
+            pipe = self._variations or varying.variation_pipeline(self.pipe, self.placement, self.device)
+            self._variations, pipe.scheduler = pipe, self.pipe.scheduler
+            size = str(self.settings["size"])
+            wanted = varying.native_size(self.pipe) if size == "native" else tuple(int(v) for v in size.split("x"))
+
+            def call(rows: list[tuple[Pixels, str, int]]) -> list[tuple[Pixels, tuple[str, ...]]]:
+                return self._read(varying.vary(pipe, rows, wanted, strength, self._arguments(len(rows))))
+
+            drawn = self.chunks.map(call, list(zip(images, prompts, seeds, strict=True)), width)
+        return [Drawing(pixels, chunk, seconds, None, flags) for (pixels, flags), chunk, seconds in drawn]
 
     def _arguments(self, n: int) -> dict[str, Any]:
         """What every call of the base is given, besides prompts and generators."""

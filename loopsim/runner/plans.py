@@ -104,6 +104,10 @@ def _check_models(plan: Plan, specs: list[ModelSpec], begun: bool) -> None:
         find(spec.role, spec.model)
         if spec.role == "generator":
             check_early(spec)
+    for condition in plan.conditions:
+        if condition.control is not None and condition.control.kind == "image_to_image":
+            for spec in condition.chain[::2]:
+                models.check_varying(spec, condition.control.strength)
     if not begun:  # a run that is continued was looked at when it began
         for spec in {digest(spec.identity()): spec for spec in specs}.values():
             models.check_model(spec)

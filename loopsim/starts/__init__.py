@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from loopsim.starts.loading import BranchReader, load_starts
+from loopsim.starts.loading import BranchReader, load_starts, read_prompts
 
-__all__ = ["BranchReader", "load_starts"]
+__all__ = ["BranchReader", "load_starts", "read_prompts"]

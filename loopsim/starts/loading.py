@@ -43,7 +43,7 @@ def _group_starts(group: StartSettings, where: str, read_branch: BranchReader | 
         return [read_branch(reference, group.group) for reference in group.branch]
     if group.images is not None:
         return [_image_start(path, group.group) for path in _expand(group.images, where)]
-    prompts = group.prompts if group.prompts is not None else _read_prompts(Path(group.file or ""), where)
+    prompts = group.prompts if group.prompts is not None else read_prompts(Path(group.file or ""), where)
     starts = []
     for i, prompt in enumerate(prompts):
         text = " ".join(prompt.split())
@@ -53,7 +53,12 @@ def _group_starts(group: StartSettings, where: str, read_branch: BranchReader | 
     return starts
 
 
-def _read_prompts(path: Path, where: str) -> list[str]:
+def read_prompts(path: Path, where: str) -> list[str]:
+    """The prompts of a file: one a line, or the column `prompt` of a CSV.
+
+    Raises:
+        ExperimentError: the file is missing, empty or no text; `where` is the key that named it.
+    """
     try:
         if path.suffix.lower() == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as handle:

@@ -145,6 +145,12 @@ def _with_starts(plan: Plan) -> dict[str, Any]:
         else:
             groups.append({"group": group.group, "prompts": [start.text for start in starts]})
     resolved["starts"] = groups
+    if not plan.experiment.controls:
+        del resolved["controls"]
+    arms = dict.fromkeys(c.control for c in plan.conditions if c.control is not None)
+    for written, control in zip(resolved.get("controls", ()), arms, strict=True):
+        if written.pop("file", None):  # a run directory says all by itself
+            written["prompts"] = list(control.pool)
     return resolved
 
 
