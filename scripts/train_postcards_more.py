@@ -141,20 +141,25 @@ def train_unet(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Half-precision safetensors: two captioner directories, and a UNet that goes into the shipped generator."""
+    """Half-precision safetensors: two captioner directories, and a UNet that goes into the shipped generator.
+
+    What has not been trained yet is left out.
+    """
     from transformers import BlipProcessor
 
     words, done = tokenizer(), {}
-    for stage in ("flat", "terse"):
+    trained = [stage for stage in STEPS if (args.work / f"{stage}.pt").exists()]
+    for stage in [stage for stage in trained if stage != "flat-unet"]:
         to = args.to / f"captioner-{stage}"
         model = first.build_captioner(len(words))
         first.averaged(stage, {"captioner": model}, args.work)
         model.half().save_pretrained(to)
         BlipProcessor.from_pretrained(SHIPPED / "captioner").save_pretrained(to)
-    unet = generator_part("unet")
-    first.averaged("flat-unet", {"unet": unet}, args.work)
-    unet.half().save_pretrained(args.to / "generator-flat" / "unet")
-    for stage in STEPS:
+    if "flat-unet" in trained:
+        unet = generator_part("unet")
+        first.averaged("flat-unet", {"unet": unet}, args.work)
+        unet.half().save_pretrained(args.to / "generator-flat" / "unet")
+    for stage in trained:
         done[stage] = torch.load(args.work / f"{stage}.pt", map_location="cpu", weights_only=True)["step"]
     record = json.loads((args.to / "training.json").read_text()) if (args.to / "training.json").exists() else {}
     (args.to / "training.json").write_text(json.dumps(record | done, indent=1) + "\n")
