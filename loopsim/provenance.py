@@ -13,8 +13,9 @@ from typing import Any
 
 from loopsim import __version__, catalog
 from loopsim.models import revisions
+from loopsim.models.generator_files import parts_of
 from loopsim.models.hosted.endpoint import address_of
-from loopsim.models.revisions import NO_COMMITS, Commits
+from loopsim.models.revisions import NO_COMMITS, Commits, pinned_spec
 from loopsim.presets.hosted import is_hosted
 from loopsim.records import ModelSpec
 
@@ -85,6 +86,7 @@ def describe_models(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) ->
         ModelError: a hub model is gated, missing, or neither reachable nor in the cache.
     """
     specs, described = list(specs), []
+    looked_up = dict(pinned)  # a part of several models is asked for once, and is one commit in all of them
     trusted = {(s.role, s.model) for s in specs if s.settings.get("trust_remote_code")}
     named = ("revision", "safety_checker", *_PARTS)
     for spec in {(s.role, s.model, *(s.settings.get(key) for key in named)): s for s in specs}.values():
@@ -98,9 +100,8 @@ def describe_models(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) ->
         if is_hosted(name):
             entry |= {"location": location, "base_url": address_of(name)}
         else:
-            key = (role, name, None if revision is None else str(revision))
-            entry |= _weights(location, key[2], pinned.get(key))
-        parts = [{"part": part, "location": place, **_weights(place)} for part, place in _parts(spec)]
+            entry |= _weights(location, (role, name, None if revision is None else str(revision)), looked_up)
+        parts = _parts(pinned_spec(spec, looked_up), looked_up)
         described.append(entry | ({"parts": parts} if parts else {}))
     return described
 
@@ -109,34 +110,53 @@ _PARTS = ("base", "refiner", "loras")
 """Settings that name further weights."""
 
 
-def _parts(spec: ModelSpec) -> list[tuple[str, str]]:
-    """Setting and location of everything that is loaded beside the model itself."""
-    given = {key: str(spec.settings[key]) for key in _PARTS if spec.settings.get(key)}
-    loras = given.pop("loras", None)
-    found = [(key, catalog.find("generator", name).path()) for key, name in given.items()]
-    if loras:
-        from loopsim.models.loras import parse_loras
-
-        found += [("lora", lora.source) for lora in parse_loras(loras)]
+def _parts(spec: ModelSpec, looked_up: dict[tuple[str, str, str | None], str]) -> list[dict[str, Any]]:
+    """Everything that is loaded beside the model itself, and what tells it from others."""
+    location = catalog.find(spec.role, spec.model).path()
+    if spec.role != "generator" or is_hosted(spec.model) or not location:
+        return []
+    found = []
+    for part in parts_of(location, spec):
+        weights = _weights(part.location, (part.part, part.location, part.revision), looked_up)
+        said = {"part": part.part, "location": part.location}
+        found.append(said | ({"revision": part.revision} if part.revision else {}) | weights)
     return found
 
 
-def _weights(location: str, revision: str | None = None, commit: str | None = None) -> dict[str, Any]:
-    """Where weights come from, and what tells them from others: hashes of their files, or a commit of the hub."""
+def _weights(
+    location: str, key: tuple[str, str, str | None], looked_up: dict[tuple[str, str, str | None], str]
+) -> dict[str, Any]:
+    """Where weights come from, and what tells them from others: hashes of their files, or a commit of the hub.
+
+    Args:
+        location: directory, file or hub id; empty for a model that is code.
+        key: of the commit; its last element is the revision.
+        looked_up: commits that are known; one that is asked of the hub is added.
+    """
     path = Path(location)
     if location and path.is_dir():
         return {"files": hash_files(path)}
     if location and path.is_file():
         return {"files": {path.name: _hash_file(path)}}
     if revisions.hub_id(location):
-        return {"location": location, "commit": commit or revisions.commit_of(location, revision)}
+        if key not in looked_up:
+            looked_up[key] = revisions.commit_of(location, key[2])
+        return {"location": location, "commit": looked_up[key]}
     return {"location": location or "code"}
 
 
 def commits_in(manifest: Mapping[str, Any]) -> Commits:
-    """The commits that a run's manifest pins."""
-    known = manifest.get("provenance", {}).get("models") or ()
-    return {(m["role"], m["model"], m.get("revision")): str(m["commit"]) for m in known if m.get("commit")}
+    """The commits that a run's manifest pins: of its models, and of what is loaded beside them."""
+    found: dict[tuple[str, str, str | None], str] = {}
+    for model in manifest.get("provenance", {}).get("models") or ():
+        named = [
+            (model["role"], model["model"], model),
+            *((p["part"], p["location"], p) for p in model.get("parts") or ()),
+        ]
+        found |= {
+            (what, name, one.get("revision")): str(one["commit"]) for what, name, one in named if one.get("commit")
+        }
+    return found
 
 
 def collect(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) -> dict[str, Any]:

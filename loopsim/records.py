@@ -65,6 +65,9 @@ class ModelSpec:
     """Rows a call; None is the adapter's own. Not part of the identity."""
     price: Price | None = None
     """What a hosted model charges; None is what is known of it. Not part of the identity."""
+    commits: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Hub id to the commit that is loaded, of what stands beside the model: refiner, prior, LoRAs. One that is not
+    named is loaded as its branch stands. Not part of the identity: what a run pinned is in its manifest."""
 
     def identity(self) -> dict[str, object]:
         """What belongs to the identity of a trajectory.

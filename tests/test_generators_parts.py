@@ -91,7 +91,7 @@ def test_a_pipeline_that_takes_no_loras_says_so(tiny_dir, lora):
 
 def test_a_pickled_lora_is_not_opened(tiny_dir, lora, tmp_path):
     torch.save(load_file(lora), tmp_path / "mine.bin")
-    with pytest.raises(ModelError, match=r"lora .*mine.bin' is a pickle.*write allow_pickle: true"):
+    with pytest.raises(ModelError, match=r"lora .*mine.bin' is a pickle \(mine\.bin\).*write allow_pickle: true"):
         draw(tiny_dir("sd"), "sd", loras=str(tmp_path / "mine.bin"))
     allowed = draw(tiny_dir("sd"), "sd", loras=str(tmp_path / "mine.bin"), allow_pickle=True)
     np.testing.assert_array_equal(allowed, draw(tiny_dir("sd"), "sd", loras=str(lora)))

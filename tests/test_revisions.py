@@ -23,6 +23,10 @@ FIRST, SECOND = "a" * 40, "b" * 40
 REQUEST = httpx.Request("GET", "https://huggingface.co/api/models/owner/name")
 
 
+def no_file(repository: str, name: str, **keywords: Any) -> Any:
+    raise errors.EntryNotFoundError(f"{repository} has no {name}")
+
+
 def answer(status: int) -> httpx.Response:
     return httpx.Response(status, request=REQUEST)
 
@@ -63,6 +67,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", auth_check)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_file)
     return hub
 
 
@@ -304,10 +309,20 @@ def test_what_is_loaded_on_top_of_a_model_is_in_the_manifest_too(cache: Path, pl
     with pytest.raises(OtherExperimentError, match=r"made with other files of the lora \(for generator owner/name\)"):
         run_plan(plan, out)
     lora.write_bytes(b"weights")
-    (cache / "models--owner--refiner" / "refs" / "main").write_text(FIRST)
-    (cache / "models--owner--refiner" / "snapshots" / FIRST).mkdir()
+    (cache / "models--owner--refiner" / "refs" / "main").write_text(FIRST)  # the branch moves, the run does not
+    again = run_plan(planned(generator=generator, iterations=2), out)
+    assert again.manifest["provenance"]["models"][0] == described
+
+
+def test_another_commit_of_what_stands_beside_a_model_is_refused(cache: Path, planned, out: Path, hub_mock):
+    put(cache, FIRST)
+    put(cache, SECOND, name="owner/refiner")
+    plan = planned(generator={"model": "owner/name", "refiner": "owner/refiner"}, iterations=1)
+    run_plan(plan, out)
+    specs = [spec for c in plan.conditions for spec in c.chain]
+    other = {("generator", "owner/name", None): FIRST, ("refiner", "owner/refiner", None): FIRST}
     with pytest.raises(OtherExperimentError, match=rf"commit {SECOND} of the refiner .* owner/refiner, and this is"):
-        run_plan(plan, out)
+        create_run(out, plan, provenance.collect(specs, other))
 
 
 def test_a_single_file_of_weights_is_hashed(tmp_path: Path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loopsim import catalog
 from loopsim.errors import ModelError
+from loopsim.models.loras import parse_loras
+from loopsim.models.revisions import hub_id
+from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -25,7 +28,7 @@ class Checkpoint:
     weights: Path | None = None
     """A file, or the directory of one component, whose weights take the place of the pipeline's."""
     revision: str | None = None
-    """Of `pipeline`, where that is a hub id."""
+    """Branch, tag or commit of `pipeline`, where that is a hub id."""
     _seen: dict[str, Mapping[str, Any] | None] = field(default_factory=dict, compare=False, repr=False)
 
     def read(self, component: str = "") -> Mapping[str, Any] | None:
@@ -50,6 +53,25 @@ class Checkpoint:
         index = self.read()
         return None if index is None else str(index.get("_class_name"))
 
+    def prior(self) -> str | None:
+        """The pipeline that this one begins with, where that has a repository of its own, as the model card says.
+
+        Directory or hub id; None for a pipeline that is whole, and for a card that names none.
+        """
+        row = PIPELINES.get(self.class_name() or "")
+        path = None if row is None or row.loads is None else _local(self.pipeline, "README.md", self.revision)
+        if path is None:
+            return None
+        import yaml
+        from huggingface_hub import metadata_load
+
+        try:
+            named = (metadata_load(path) or {}).get("prior")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ModelError(f"generator {self.pipeline!r}: the head of README.md cannot be read: {error}") from None
+        first = named[0] if isinstance(named, list) and named else named
+        return str(first) if first else None
+
 
 def read_json(location: str, name: str, revision: str | None = None) -> Mapping[str, Any] | None:
     """A JSON file of a directory or of the hub (its cache, when offline); None where there is none.
@@ -73,6 +95,8 @@ def _local(location: str, name: str, revision: str | None) -> Path | None:
     folder = Path(location)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
+    if hub_id(location) is None:
+        return None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -98,9 +122,9 @@ def checkpoint_of(location: str, spec: ModelSpec) -> Checkpoint:
     Raises:
         ModelError: weights without a base, a base without weights, or a pickle that was not allowed.
     """
-    revision = spec.settings.get("revision")
+    revision = str(spec.settings["revision"]) if spec.settings.get("revision") else None
     base, path = spec.settings.get("base"), Path(location)
-    whole = Checkpoint(location, revision=str(revision) if revision else None)
+    whole = Checkpoint(location, revision=revision)
     component = path.is_dir() and not (path / "model_index.json").is_file() and _is_component(path)
     if not path.is_file() and not component:
         if base:
@@ -119,12 +143,41 @@ def checkpoint_of(location: str, spec: ModelSpec) -> Checkpoint:
             f"generator {spec.model!r} is a pickle, which can run any program when it is loaded; take the .safetensors "
             "that its publisher offers, or write allow_pickle: true if you trust them"
         )
-    return Checkpoint(locate(str(base)), path)
+    return Checkpoint(locate(str(base)), path, revision)
 
 
 def _is_component(folder: Path) -> bool:
     config = read_json(str(folder), "config.json")
     return config is not None and "_class_name" in config
+
+
+@dataclass(frozen=True)
+class Part:
+    """Weights that are loaded beside a generator's own."""
+
+    part: Literal["base", "refiner", "prior", "lora"]
+    """What they are to it."""
+    location: str
+    """Directory, file or hub id."""
+    revision: str | None = None
+    """Of a base, which takes the setting that a local file of weights has no use for; the others have none."""
+
+
+def parts_of(location: str, spec: ModelSpec) -> Iterator[Part]:
+    """Everything that is loaded beside a generator: its base, refiner, prior and LoRAs, as far as the files tell.
+
+    Raises:
+        ModelError: one of them is neither a directory, a file nor a hub id.
+    """
+    s = spec.settings
+    if s.get("base"):
+        yield Part("base", locate(str(s["base"])), str(s["revision"]) if s.get("revision") else None)
+    elif prior := Checkpoint(location, revision=str(s["revision"]) if s.get("revision") else None).prior():
+        yield Part("prior", prior)
+    if s.get("refiner"):
+        yield Part("refiner", locate(str(s["refiner"])))
+    for lora in parse_loras(str(s["loras"])) if s.get("loras") else ():
+        yield Part("lora", lora.source)
 
 
 def no_safetensors(spec: ModelSpec) -> ModelError:

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -15,7 +14,7 @@ import torch
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
-from loopsim.models.loras import Lora, parse_loras
+from loopsim.models.loras import Lora, lora_file, parse_loras
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
@@ -44,7 +43,10 @@ def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -
     try:
         if checkpoint.weights is not None and checkpoint.weights.is_file():
             arguments.pop("requires_safety_checker", None)
-            pipe = kind.from_single_file(str(checkpoint.weights), config=checkpoint.pipeline, **arguments)
+            arguments |= {"config": checkpoint.pipeline, "revision": checkpoint.revision}
+            pipe = kind.from_single_file(str(checkpoint.weights), **arguments)
+        elif (prior := checkpoint.prior()) is not None:
+            pipe = kind(**_in_two_stages(checkpoint, prior, spec, arguments | _safety(spec)))
         else:
             arguments |= _safety(spec) | {"revision": checkpoint.revision}
             if checkpoint.weights is not None:
@@ -68,8 +70,9 @@ def load_refiner(pipe: Any, spec: ModelSpec, dtype: torch.dtype) -> Any:
     location = locate(str(spec.settings["refiner"]))
     try:
         return diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
-            location, dtype=dtype, text_encoder_2=pipe.text_encoder_2, vae=pipe.vae, **_safety(spec)
-        )
+            location, revision=spec.commits.get(location), dtype=dtype, text_encoder_2=pipe.text_encoder_2,
+            vae=pipe.vae, **_safety(spec),
+        )  # fmt: skip
     except _ERRORS as error:
         raise cannot_load("refiner", location, error) from error
 
@@ -96,6 +99,19 @@ def _put_back_moved(index: Mapping[str, Any]) -> None:
 
         if not hasattr(pipelines, "wuerstchen"):
             pipelines.wuerstchen = importlib.import_module("diffusers.pipelines.deprecated.wuerstchen")
+
+
+def _in_two_stages(checkpoint: Checkpoint, prior: str, spec: ModelSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a decoder and, under the names that the whole has for them, of its prior.
+
+    Loaded one by one: diffusers would look for the decoder's commit in the repository of the prior.
+    """
+    decoder = getattr(diffusers, checkpoint.class_name() or "")
+    parts = dict(decoder.from_pretrained(checkpoint.pipeline, revision=checkpoint.revision, **arguments).components)
+    commit = spec.commits.get(prior)
+    _put_back_moved(Checkpoint(prior, revision=commit).read() or {})
+    first = diffusers.DiffusionPipeline.from_pretrained(prior, revision=commit, **arguments)
+    return parts | {f"prior_{name}": part for name, part in first.components.items()}
 
 
 def _safety(spec: ModelSpec) -> dict[str, Any]:
@@ -127,17 +143,9 @@ def _add_loras(pipe: Any, loras: list[Lora], spec: ModelSpec) -> None:
     names = [f"lora{k}" for k in range(len(loras))]
     pickle = {} if spec.settings.get("allow_pickle") else {"use_safetensors": True}
     for name, lora in zip(names, loras, strict=True):
-        path = Path(lora.source)
-        source, weight = (str(path.parent), path.name) if path.is_file() else (lora.source, lora.weight_name)
-        if weight is not None and not weight.endswith(".safetensors") and not spec.settings.get("allow_pickle"):
-            raise ModelError(
-                f"{who}: lora {lora.source!r} is a pickle, which can run any program when it is loaded; take a "
-                ".safetensors file, or write allow_pickle: true if you trust its publisher"
-            )
+        path = lora_file(lora, spec)
         try:
-            pipe.load_lora_weights(
-                source, adapter_name=name, **pickle, **({"weight_name": weight} if weight is not None else {})
-            )
+            pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, **pickle)
         except _ERRORS as error:
             raise cannot_load("lora", lora.source, error) from error
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from loopsim import models
 from loopsim.models.base import Captioner, ImageGenerator, free_memory
 from loopsim.models.hosted.meter import Meter, Metered
-from loopsim.models.revisions import NO_COMMITS, Commits
+from loopsim.models.revisions import NO_COMMITS, Commits, pinned_spec
 from loopsim.presets.entry import WEIGHT_SETTINGS
 from loopsim.records import ModelSpec
 from loopsim.seeds import digest
@@ -39,15 +38,9 @@ class ModelPool:
         weights = {name: spec.settings.get(name) for name in WEIGHT_SETTINGS}
         return digest({"role": spec.role, "model": spec.model, "batch_size": spec.batch_size, **weights})
 
-    def _pinned(self, spec: ModelSpec) -> ModelSpec:
-        """The spec with its revision resolved, so that what is loaded is what the manifest says."""
-        revision = spec.settings.get("revision")
-        commit = self.commits.get((spec.role, spec.model, None if revision is None else str(revision)))
-        return spec if commit is None else replace(spec, settings={**spec.settings, "revision": commit})
-
     def loaded(self, spec: ModelSpec) -> bool:
         """Whether asking for it sends none away: with room for all, cohorts are carried on one after the other."""
-        return self.room is None or self._key(self._pinned(spec)) in self._loaded
+        return self.room is None or self._key(pinned_spec(spec, self.commits)) in self._loaded
 
     def generator(self, spec: ModelSpec) -> ImageGenerator:
         """The loaded generator, set to the spec.
@@ -74,7 +67,7 @@ class ModelPool:
         return [{"adapter": type(m).__name__, **m.describe_settings()} for m in self._loaded.values()]
 
     def _get(self, spec: ModelSpec) -> ImageGenerator | Captioner:
-        spec = self._pinned(spec)
+        spec = pinned_spec(spec, self.commits)  # what is loaded is what the manifest says
         key = self._key(spec)
         if key not in self._loaded:
             if self.room is not None and len(self._loaded) >= self.room:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.paths import is_directory
+from loopsim.records import ModelSpec
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"(?:hf-hub:)?([\w.-]+/[\w.-]+)")
 _TIMEOUT = 20.0
 
 Commits = Mapping[tuple[str, str, str | None], str]
-"""Commit of a hub model by role, name and revision."""
+"""Commit on the hub by role, name and revision of a model; by part, location and revision of what is beside it."""
 NO_COMMITS: Commits = MappingProxyType({})
 
 
@@ -125,6 +127,24 @@ def advice(location: str, revision: str | None, error: BaseException) -> str | N
             why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"
             return f"{name} is not in the cache, and {why}. Where there is a network: `hf download {name}{at}`"
     return None
+
+
+def pinned_spec(spec: ModelSpec, commits: Commits) -> ModelSpec:
+    """The spec with its revision, and what is loaded beside it, at the commits of a run.
+
+    Args:
+        spec: as the experiment says.
+        commits: of the run; what has none is loaded as its branch stands.
+    """
+    asked = spec.settings.get("revision")
+    revision = None if asked is None else str(asked)
+    own = commits.get((spec.role, spec.model, revision))
+    base = spec.settings.get("base")
+    if own is None and base:
+        own = commits.get(("base", catalog.find("generator", str(base)).path(), revision))
+    beside = {name: c for (part, name, _), c in commits.items() if part in ("refiner", "prior", "lora")}
+    settings = spec.settings if own is None else {**spec.settings, "revision": own}
+    return replace(spec, settings=settings, commits=beside)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
