@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -14,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from loopsim import catalog, images
+from loopsim import images
 from loopsim.errors import UsageError
 from loopsim.models import load_embedder
 from loopsim.models.base import Embedder
-from loopsim.provenance import hash_files
+from loopsim.provenance import describe_embedder
 from loopsim.store import Run
 from loopsim.store.run import GIVEN
 from loopsim.store.shards import (
@@ -31,7 +32,7 @@ from loopsim.store.shards import (
     write_shard,
     write_table,
 )
-from loopsim.store.spans import missing
+from loopsim.store.spans import Range, missing
 from loopsim.store.tables import embedding_table
 
 _BATCH = 256
@@ -60,18 +61,18 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
     if (folder / GIVEN).exists():
         return 0
     remove_leftovers(folder)
-    _forget_other_weights(folder, name)
-    embedded = stored(folder)
-    todo = [
-        (shard, gap)
-        for shard in list_shards(run.path / "steps")
-        for gap in missing(embedded.get(shard.cohort, ()), shard.first, shard.last)
-    ]
+    if _unpinned(run, folder, name) and not _todo(run, stored(folder)):
+        return 0
+    weights = describe_embedder(name, run.pinned_embedder(name))
+    embedded = stored(folder) if _weights_of(folder) == _without_name(weights) else {}
+    todo = _todo(run, embedded)
     if not todo:
         return 0
     if on_load is not None:
         on_load(f"embedding with {name}")
-    once, count = _passes(load_embedder(name, device)), 0
+    once, count = _passes(load_embedder(name, device, weights.get("commit"))), 0
+    if not embedded:  # only now: vectors are not given up for an embedder that cannot be loaded
+        _begin_anew(run, folder, weights)
     for shard, (first, last) in todo:
         table, n = _embed_shard(once, shard, first, last)
         if table is not None:
@@ -97,23 +98,48 @@ def embed_phrases(run: Run, name: str, phrases: Sequence[str], device: str = "au
             known = {text: np.asarray(v, np.float32) for text, v in zip(table["text"], table["vector"], strict=True)}
     new = [text for text in dict.fromkeys(phrases) if text not in known]
     if new:
-        known |= zip(new, load_embedder(name, device).embed_texts(new), strict=True)
+        commit = _weights_of(path.parent).get("commit")
+        known |= zip(new, load_embedder(name, device, commit).embed_texts(new), strict=True)
         columns = {"text": list(known), "vector": [vector.tolist() for vector in known.values()]}
         write_table(path, pa.table(columns))
     return np.stack([known[text] for text in phrases])
 
 
-def _forget_other_weights(folder: Path, name: str) -> None:
-    """Drop the vectors of an embedder whose files have changed: old and new ones cannot be compared."""
-    location = catalog.find("embedder", name).path()
-    files = hash_files(Path(location)) if location and Path(location).is_dir() else {"location": location}
-    made_with = folder / "weights.json"
-    now = json.dumps(files, indent=1, sort_keys=True).encode()
-    if not made_with.exists() or made_with.read_bytes() != now:
-        for shard in list_shards(folder):
-            shard.path.unlink()
-        (folder / "phrases.parquet").unlink(missing_ok=True)
-        write_bytes(made_with, now)
+def _todo(run: Run, embedded: Mapping[str, Sequence[Range]]) -> list[tuple[Shard, Range]]:
+    """Shards of steps with the iterations of each that are not embedded."""
+    return [
+        (shard, gap)
+        for shard in list_shards(run.path / "steps")
+        for gap in missing(embedded.get(shard.cohort, ()), shard.first, shard.last)
+    ]
+
+
+def _unpinned(run: Run, folder: Path, name: str) -> bool:
+    """Whether the vectors are of a hub model, from before commits were kept: they stay as long as none are added."""
+    return run.pinned_embedder(name) is None and _weights_of(folder).keys() == {"location"}
+
+
+def _weights_of(folder: Path) -> dict[str, Any]:
+    """What the vectors of a folder were made with; nothing where that cannot be told."""
+    path = folder / "weights.json"
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _without_name(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashes of the files, or location and commit; a directory that was moved with its run is the same."""
+    return dict(weights["files"]) if "files" in weights else {k: v for k, v in weights.items() if k != "embedder"}
+
+
+def _begin_anew(run: Run, folder: Path, weights: Mapping[str, Any]) -> None:
+    """Drop the vectors of other weights, which new ones cannot be compared with, and note which weights these are."""
+    for shard in list_shards(folder):
+        shard.path.unlink()
+    (folder / "phrases.parquet").unlink(missing_ok=True)
+    run.pin_embedder(weights)
+    write_bytes(folder / "weights.json", json.dumps(_without_name(weights), indent=1, sort_keys=True).encode())
 
 
 class _Once:

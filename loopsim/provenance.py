@@ -145,6 +145,36 @@ def _weights(
     return {"location": location or "code"}
 
 
+def describe_embedder(name: str, pinned: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Where an embedder comes from, and what tells its weights from others.
+
+    Args:
+        name: of the embedder.
+        pinned: what a run's manifest says of it: a commit that stands there is not looked up again.
+
+    Returns:
+        `embedder` (the name) with the hashes of its files (a directory), or its location and, where it is loaded from
+        the hub, the repository and the commit.
+
+    Raises:
+        ModelError: it is unknown, gated, missing, or neither reachable nor in the cache.
+    """
+    from loopsim.models.embedder_kinds import hub_of
+
+    entry = catalog.find("embedder", name)
+    location = entry.path()
+    said: dict[str, Any] = {"embedder": name}
+    if location and Path(location).is_dir():
+        return said | {"files": hash_files(Path(location))}
+    if pinned is not None and pinned.get("location") == location and pinned.get("commit"):
+        return dict(pinned)
+    said["location"] = location or "code"
+    repository = hub_of(location)
+    if repository is None:
+        return said
+    return said | {"repository": repository, "commit": revisions.commit_of(repository, None)}
+
+
 def commits_in(manifest: Mapping[str, Any]) -> Commits:
     """The commits that a run's manifest pins: of its models, and of what is loaded beside them."""
     found: dict[tuple[str, str, str | None], str] = {}
@@ -159,8 +189,11 @@ def commits_in(manifest: Mapping[str, Any]) -> Commits:
     return found
 
 
-def collect(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) -> dict[str, Any]:
-    """Everything a manifest keeps about where its numbers came from. Arguments and errors as of `describe_models`."""
+def collect(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS, embedders: Iterable[str] = ()) -> dict[str, Any]:
+    """Everything a manifest keeps about where its numbers come from.
+
+    Arguments and errors as of `describe_models` and `describe_embedder`.
+    """
     return {
         "loopsim": __version__,
         "python": sys.version.split()[0],
@@ -168,4 +201,5 @@ def collect(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) -> dict[st
         "packages": _versions(),
         "git": _git(),
         "models": describe_models(specs, pinned),
+        "embedders": [describe_embedder(name) for name in embedders],
     }

@@ -173,7 +173,7 @@ def test_equal_contents_are_embedded_once(planned, out, monkeypatch):
             asked["image"] += [image.tobytes() for image in images]
             return super().embed_images(images)
 
-    monkeypatch.setattr(embed, "load_embedder", lambda name, device: Watched("", name, device))
+    monkeypatch.setattr(embed, "load_embedder", lambda name, device, commit=None: Watched("", name, device))
     monkeypatch.setattr(embed, "_BATCH", 2)
     with run.writing():
         embed_run(run, "mock")
@@ -243,7 +243,7 @@ def test_a_repository_on_the_hub_is_loaded_by_the_library_that_its_files_name(mo
 
     there = {"modules.json"}
 
-    def download(name, file):
+    def download(name, file, revision=None):
         if file not in there:
             raise LocalEntryNotFoundError(f"{file} is not there")
         return file

@@ -11,12 +11,12 @@ from loopsim.models.base import Captioner, Embedder, ImageGenerator
 from loopsim.records import ModelSpec
 
 
-def _adapter(entry: catalog.Entry) -> Any:
+def _adapter(entry: catalog.Entry, commit: str | None = None) -> Any:
     adapter = entry.adapter
     if not adapter:  # an embedder whose library only its files tell
         from loopsim.models.embedder_kinds import adapter_of
 
-        adapter = adapter_of(entry.path())
+        adapter = adapter_of(entry.path(), commit)
     module, _, name = adapter.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -41,14 +41,19 @@ def load_captioner(spec: ModelSpec, device: str = "auto") -> Captioner:
     return cast(Captioner, _adapter(entry)(entry.path(), spec, device))
 
 
-def load_embedder(name: str, device: str = "auto") -> Embedder:
+def load_embedder(name: str, device: str = "auto", commit: str | None = None) -> Embedder:
     """An embedder by name, on a device.
+
+    Args:
+        name: known by name, `MODEL/PRETRAINED` of open_clip, a hub id or a directory.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        commit: of a model on the hub; None takes its branch as it stands.
 
     Raises:
         ModelError: unknown, not a model, or not to be loaded here.
     """
     entry = catalog.find("embedder", name)
-    return cast(Embedder, _adapter(entry)(entry.path(), name, device))
+    return cast(Embedder, _adapter(entry, commit)(entry.path(), name, device, commit))
 
 
 def check_model(spec: ModelSpec) -> None:

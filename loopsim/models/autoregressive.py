@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -260,7 +261,7 @@ class AutoregressiveGenerator(ImageGenerator):
             model = transformers.AutoModelForImageTextToText.from_pretrained(
                 location, dtype=self.dtype, use_safetensors=None if s.get("allow_pickle") else True, **arguments
             )
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             if Path(location).is_dir() and "safetensors" in str(error):
                 raise no_safetensors(self.spec) from error
             raise cannot_load("generator", location, error) from error

@@ -8,12 +8,43 @@ from pathlib import Path
 
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
+from loopsim.models.revisions import hub_id
 from loopsim.presets.embedders import EMBEDDER_FILES
 from loopsim.presets.entry import OPEN_CLIP
 
 
-def adapter_of(name: str) -> str:
+def hub_of(location: str) -> str | None:
+    """The repository on the hub that an embedder is loaded from; None for a directory, for what is code, and for the
+    few tags of open_clip that come from elsewhere (their address has the hash of the file in it).
+
+    Args:
+        location: directory, hub id, or `MODEL/TAG` in open_clip's terms.
+    """
+    name = hub_id(location)
+    if name is None or location.startswith("hf-hub:"):
+        return name
+    import open_clip
+
+    model, _, tag = location.partition("/")
+    if model not in open_clip.list_models():
+        return name
+    return open_clip_source(model, tag)[0]
+
+
+def open_clip_source(model: str, tag: str) -> tuple[str | None, str | None]:
+    """Repository on the hub, and file in it, of weights that open_clip knows by a tag; None where it says none."""
+    import open_clip
+
+    repository, _, file = str(open_clip.get_pretrained_cfg(model, tag).get("hf_hub") or "").rpartition("/")
+    return repository or None, file or None
+
+
+def adapter_of(name: str, commit: str | None = None) -> str:
     """The adapter of an embedder called `owner/name` or `MODEL/TAG`; of a hub model only small files are read.
+
+    Args:
+        name: hub id, or open_clip's model and tag.
+        commit: of the hub model; None is the main branch.
 
     Raises:
         ModelError: the hub has no such model, or it cannot be reached and nothing is in the cache.
@@ -28,7 +59,7 @@ def adapter_of(name: str) -> str:
     problem: Exception | None = None
     for file, adapter in EMBEDDER_FILES.items():
         try:
-            hf_hub_download(name, file)
+            hf_hub_download(name, file, revision=commit)
         except EntryNotFoundError as error:  # also where it is not in the cache, offline
             problem = error
         except (HfHubHTTPError, OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import diffusers
 import torch
+from safetensors import SafetensorError
 
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
@@ -18,7 +19,7 @@ from loopsim.models.loras import Lora, lora_file, parse_loras
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
-_ERRORS = (OSError, ValueError, AttributeError, KeyError, RuntimeError, TypeError, ImportError)
+_ERRORS = (OSError, ValueError, AttributeError, KeyError, RuntimeError, TypeError, ImportError, SafetensorError)
 
 
 def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -> Any:

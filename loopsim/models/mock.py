@@ -110,7 +110,7 @@ class MockCaptioner(Captioner):
 class MockEmbedder(Embedder):
     """Texts as counts of hashed words, pictures as mean colours of a grid; both in 48 dimensions."""
 
-    def __init__(self, location: str, name: str, device: str) -> None:
+    def __init__(self, location: str, name: str, device: str, commit: str | None = None) -> None:
         self.name = name
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:

@@ -22,10 +22,11 @@ class SentenceEmbedder(Embedder):
 
     modalities = frozenset({"text"})
 
-    def __init__(self, location: str, name: str, device: str) -> None:
+    def __init__(self, location: str, name: str, device: str, commit: str | None = None) -> None:
         self.check(location, name)
         self.name = name
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
 
         from loopsim.models.transformers import quiet
@@ -33,10 +34,19 @@ class SentenceEmbedder(Embedder):
         try:
             with quiet():
                 self.model: Any = SentenceTransformer(
-                    location, device=pick_device(device),
+                    location, device=pick_device(device), revision=commit,
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )  # fmt: skip
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            RuntimeError,
+            ImportError,
+            TypeError,
+            SafetensorError,
+        ) as error:
             raise cannot_load("embedder", location, error) from error
         self.model.eval()
 

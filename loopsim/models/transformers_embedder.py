@@ -10,6 +10,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from loopsim.errors import ModelError
@@ -35,8 +36,8 @@ KINDS: Mapping[str, Kind] = {
 """`model_type` to what a model embeds, and how."""
 
 
-def _kind(location: str) -> tuple[Kind, dict[str, Any]]:
-    config = read_config("embedder", location)
+def _kind(location: str, commit: str | None = None) -> tuple[Kind, dict[str, Any]]:
+    config = read_config("embedder", location, commit)
     model_type = str(config.get("model_type", ""))
     if model_type in KINDS:
         return KINDS[model_type], config
@@ -50,19 +51,19 @@ def _kind(location: str) -> tuple[Kind, dict[str, Any]]:
 class TransformersEmbedder(Embedder):
     """Vectors of a transformers model, float32; `modalities` says whether it reads texts."""
 
-    def __init__(self, location: str, name: str, device: str) -> None:
+    def __init__(self, location: str, name: str, device: str, commit: str | None = None) -> None:
         self.name = name
         self.device = pick_device(device)
-        self.kind, self.config = _kind(location)
+        self.kind, self.config = _kind(location, commit)
         self.modalities = frozenset({"image", "text"} if self.kind == "both" else {"image"})
         loader = transformers.AutoProcessor if self.kind == "both" else transformers.AutoImageProcessor
         try:
             with quiet():
-                self.processor: Any = loader.from_pretrained(location)
+                self.processor: Any = loader.from_pretrained(location, revision=commit)
                 self.model: Any = transformers.AutoModel.from_pretrained(
-                    location, dtype=torch.float32, use_safetensors=True
+                    location, revision=commit, dtype=torch.float32, use_safetensors=True
                 )
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
             if isinstance(error, OSError) and "safetensors" in str(error):
                 raise pickled("embedder", location) from error
             raise cannot_load("embedder", location, error) from error

@@ -65,7 +65,9 @@ def run_plan(
     if max_cost is not None:
         check_prices(specs)
     pinned_commits = provenance.commits_in(open_run(out).manifest if begun else {})
-    run = create_run(out, plan, provenance.collect(specs, pinned_commits))
+    # A run that is there keeps what it has; an embedder that is new to it is looked up when it embeds.
+    embedders = () if begun else plan.experiment.embedders
+    run = create_run(out, plan, provenance.collect(specs, pinned_commits, embedders))
     with run.writing():
         spans = list(_unfinished(plan, run))
         if not spans:
@@ -123,7 +125,8 @@ def _settings(plan: Plan, seam: Seam) -> Settings:
 
 def _software(run: Run) -> dict[str, object]:
     """Today's versions with the models that the run is pinned to: a second copy of what only the manifest knows."""
-    return provenance.collect(()) | {"models": run.manifest.get("provenance", {}).get("models")}
+    pinned = run.manifest.get("provenance", {})
+    return provenance.collect(()) | {key: pinned.get(key) for key in ("models", "embedders")}
 
 
 def _threads_so_far(run: Run) -> int | None:

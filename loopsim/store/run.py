@@ -290,6 +290,24 @@ class Run:
                 events.append(json.loads(line))
         return events
 
+    def pinned_embedder(self, name: str) -> Mapping[str, Any] | None:
+        """What the manifest says of an embedder: its files' hashes, or its commit; None before its first use."""
+        known = self.manifest.get("provenance", {}).get("embedders") or ()
+        return next((dict(one) for one in known if one["embedder"] == name), None)
+
+    def pin_embedder(self, weights: Mapping[str, Any]) -> None:
+        """Write into the manifest where an embedder comes from, in place of what it said before.
+
+        Args:
+            weights: with the name under `embedder`.
+        """
+        if dict(weights) == self.pinned_embedder(weights["embedder"]):
+            return
+        provenance = dict(self.manifest.get("provenance") or {})
+        others = [one for one in provenance.get("embedders") or () if one["embedder"] != weights["embedder"]]
+        self.manifest = {**self.manifest, "provenance": provenance | {"embedders": [*others, dict(weights)]}}
+        shards.write_bytes(self.path / "manifest.json", json.dumps(self.manifest, indent=1).encode())
+
     def compact(self) -> None:
         """Merge each cohort's shards into one."""
         for cohort in self.cohorts:
