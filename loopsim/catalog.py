@@ -19,7 +19,7 @@ from loopsim.presets import hosted
 from loopsim.presets.captioners import CAPTIONER_DEFAULTS, CAPTIONERS
 from loopsim.presets.embedders import EMBEDDER_FILES, EMBEDDERS
 from loopsim.presets.entry import AUTOREGRESSIVE, DIFFUSERS, OPEN_CLIP, TRANSFORMERS, AnyRole, Entry
-from loopsim.presets.generators import AUTOREGRESSIVE_DEFAULTS, GENERATOR_DEFAULTS, GENERATORS
+from loopsim.presets.generators import AUTOREGRESSIVE_DEFAULTS, GENERATOR_DEFAULTS, GENERATORS, with_own_loras
 from loopsim.records import Setting
 
 __all__ = [
@@ -123,4 +123,8 @@ def settings_of(role: AnyRole, name: str, given: Mapping[str, Setting]) -> dict[
         return hosted.settings_of(role, name, base, given)
     if given.get("request") is not None:
         raise ModelError(f"{role} {name!r}: request is for hosted models; this one runs here")
-    return {**base, **find(role, name).defaults, **{k: v for k, v in given.items() if v is not None}}
+    own = find(role, name).defaults
+    settings = {**base, **own, **{k: v for k, v in given.items() if v is not None}}
+    if own.get("loras") and given.get("loras"):
+        settings["loras"] = with_own_loras(str(own["loras"]), str(given["loras"]))
+    return settings

@@ -78,7 +78,8 @@ def test_a_generator_has_its_defaults(name: str):
     plain = {
         "steps": 30, "guidance": 5.0, "size": "native", "negative_prompt": "", "scheduler": "native",
         "revision": None, "dtype": "auto", "base": None, "loras": None, "refiner": None, "refiner_start": None,
-        "style": None, "suffix": None, "expand": None, "temperature": None, "top_k": None, "safety_checker": None,
+        "t5": None, "style": None, "suffix": None, "expand": None, "temperature": None, "top_k": None,
+        "safety_checker": None,
         "placement": None, "compile": None, "trust_remote_code": None, "allow_pickle": None,
     }  # fmt: skip
     assert settings_of("generator", name, {}) == plain | GENERATORS[name]

@@ -214,7 +214,8 @@ def test_code_that_a_repository_brings_is_not_run(tiny_dir, tmp_path):
     tiny.edit(index, unet=["own_unet", "UNet2DConditionModel"])
     (tmp_path / "mine" / "unet" / "own_unet.py").write_text("raise SystemExit('the code was run')")
     with pytest.raises(
-        ModelError, match=r"brings code of its own, which would run here: .* write trust_remote_code: true"
+        ModelError,
+        match=r"brings code of its own \(unet/own_unet\.py\), which would run here: .* write trust_remote_code: true",
     ):
         load_generator(named(str(tmp_path / "mine"), guidance=1.0), "cpu")
 
@@ -249,7 +250,7 @@ def test_a_checker_that_is_asked_for_and_not_there_is_remarked_upon(tiny_dir):
 def test_a_pipeline_that_is_not_in_the_table_is_driven_by_its_signature(tmp_path):
     import diffusers
 
-    from loopsim.models.diffusers import by_signature
+    from loopsim.models.generator_classes import by_signature
 
     (tmp_path / "model_index.json").write_text('{"_class_name": "AuraFlowPipeline"}')
     assert "AuraFlowPipeline is not in loopsim's table of pipelines" in said(named(str(tmp_path)), tmp_path)

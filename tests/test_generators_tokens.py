@@ -115,12 +115,12 @@ def test_emu3_draws_other_sizes(loaded):
     [
         ("janus", {"size": "64x64"}, "size 64x64: it draws 32x32 only; write size: native"),
         ("emu3", {"size": "30x32"}, "size 30x32: it draws multiples of 8 only"),
-        ("janus", {"negative_prompt": "blur"}, "a negative prompt would have no effect, since it reads none"),
+        ("janus", {"negative_prompt": "blur"}, "a negative prompt would have no effect, since Janus reads none"),
         ("emu3", {"negative_prompt": "blur", "guidance": 1.0}, "since there is no guidance up to 1"),
-        ("janus", {"steps": 20}, "draws token by token: steps mean nothing to it"),
-        ("janus", {"loras": "a/b", "scheduler": "DDIMScheduler"}, "loras, scheduler mean nothing to it"),
-        ("emu3", {"placement": "swap", "compile": True}, "compile, placement mean nothing to it"),
-        ("emu3", {"refiner": "a/b"}, "refiner mean nothing to it"),
+        ("janus", {"steps": 20}, "draws token by token and has no steps; leave that out"),
+        ("janus", {"loras": "a/b", "scheduler": "DDIMScheduler"}, "has no loras, scheduler; leave"),
+        ("emu3", {"placement": "swap", "compile": True}, "has no compile, placement; leave"),
+        ("emu3", {"refiner": "a/b"}, "has no refiner; leave"),
     ],
 )
 def test_what_means_nothing_to_it_is_refused(tiny_dir, name, settings, message):

@@ -121,8 +121,9 @@ def test_what_cannot_change_the_output_changes_no_id(keys: dict[str, Any]):
             for key, value in {
                 "steps": 2, "guidance": 1.5, "size": 32, "negative_prompt": "blur", "scheduler": "DDIMScheduler",
                 "revision": "main", "dtype": "float32", "base": "sdxl", "loras": ["a/b@0.5", "c/d"], "refiner": "a/b",
-                "refiner_start": 0.8, "style": "anime", "suffix": "on paper", "expand": 3, "temperature": 0.5,
-                "top_k": 5, "safety_checker": True, "compile": True, "trust_remote_code": True, "allow_pickle": True,
+                "refiner_start": 0.8, "t5": False, "style": "anime", "suffix": "on paper", "expand": 3,
+                "temperature": 0.5, "top_k": 5, "safety_checker": True, "compile": True,
+                "trust_remote_code": True, "allow_pickle": True,
             }.items()
         ),
         *(

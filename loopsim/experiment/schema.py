@@ -50,6 +50,7 @@ class GeneratorSettings(_Strict):
     loras: Annotated[str, BeforeValidator(loras_as_text), Field(min_length=1)] | None = None
     refiner: str | None = Field(None, min_length=1)
     refiner_start: float | None = Field(None, gt=0, lt=1, strict=True)
+    t5: bool | None = Field(None, strict=True)
     style: str | None = None
     suffix: str | None = Field(None, min_length=1)
     expand: int | None = Field(None, ge=1, le=20, strict=True)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.models.base import Captioner, Embedder, ImageGenerator
+from loopsim.presets.entry import AUTOREGRESSIVE, DIFFUSERS
 from loopsim.records import ModelSpec
 
 
@@ -63,8 +64,18 @@ def check_model(spec: ModelSpec) -> None:
         ModelError: unknown, of another kind, or not fit for the settings.
     """
     entry = catalog.find(spec.role, spec.model)
-    if not entry.embedded:
+    if entry.adapter in _CHECKS:  # without the adapter's libraries, which take seconds to import
+        module, _, name = _CHECKS[entry.adapter].partition(":")
+        getattr(importlib.import_module(module), name)(entry.path(), spec)
+    elif not entry.embedded:
         _adapter(entry).check(entry.path(), spec)
+
+
+_CHECKS = {
+    DIFFUSERS: "loopsim.models.generator_checks:check_diffusers",
+    AUTOREGRESSIVE: "loopsim.models.token_checks:check_tokens",
+}
+"""Adapter to the check that its `check` is."""
 
 
 def check_varying(spec: ModelSpec, strength: float) -> None:

@@ -19,18 +19,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from loopsim.errors import ModelError
 from loopsim.models import cannot_load
-from loopsim.models import generator_checks as checks
 from loopsim.models.base import Chunks, Drawing, ImageGenerator, Pixels
 from loopsim.models.diffusers import quiet
-from loopsim.models.generator_files import no_safetensors, read_json
+from loopsim.models.generator_checks import check_settings
+from loopsim.models.generator_files import no_safetensors
 from loopsim.models.sampling import LARGE, RowSampler, sample_all, sample_top_first
+from loopsim.models.token_checks import check_token_settings, check_tokens, config_of, token_remarks
 from loopsim.models.torch_setup import pick_device, pick_dtype
 from loopsim.presets.styles import changes_prompts, drawn_prompt, negative_of
 from loopsim.records import ModelSpec, Setting
-
-_DIFFUSION_ONLY = ("steps", "base", "loras", "refiner", "compile", "safety_checker")
 
 
 def guided(scores: Tensor, guidance: float) -> Tensor:
@@ -108,9 +106,6 @@ class GridSampler(TokenSampler):
 class _Family(ABC):
     """What differs between the models: the words around a prompt, the order of tokens, the decoder."""
 
-    negative: bool
-    """Whether a negative prompt is read."""
-
     def __init__(self, model: Any, processor: Any) -> None:
         self.model, self.processor = model, processor
 
@@ -121,10 +116,6 @@ class _Family(ABC):
     @abstractmethod
     def image_tokens(self, size: str) -> int:
         """Tokens of one picture."""
-
-    @abstractmethod
-    def unit(self) -> int | None:
-        """What sides must be multiples of; None where there is one size only."""
 
     @abstractmethod
     def native(self) -> str:
@@ -145,8 +136,6 @@ class _Family(ABC):
 
 
 class _Janus(_Family):
-    negative = False
-
     def around(self, prompt: str) -> str:
         if not getattr(self.processor, "chat_template", None):
             return prompt
@@ -157,9 +146,6 @@ class _Janus(_Family):
 
     def image_tokens(self, size: str) -> int:
         return int(self.model.model.vision_model.config.num_image_tokens)
-
-    def unit(self) -> int | None:
-        return None
 
     def native(self) -> str:
         side = round(self.image_tokens("native") ** 0.5)
@@ -180,8 +166,6 @@ class _Janus(_Family):
 
 
 class _Emu3(_Family):
-    negative = True
-
     def around(self, prompt: str) -> str:
         return f"{self.processor.bos_token}{prompt}"
 
@@ -231,27 +215,19 @@ class AutoregressiveGenerator(ImageGenerator):
         self.spec, self.settings = spec, spec.settings
         self.device = pick_device(device)
         self.dtype = pick_dtype(str(self.settings["dtype"]), self.device)
-        checks.check_settings(spec)
-        kind = self._kind(location)
+        self._said: set[str] = set()
+        self._configured: Mapping[str, Setting] | None = None
+        check_tokens(location, spec)
+        self.config = config_of(location, spec)
         with quiet():
             self.processor, self.model = self._load(location)
-        self.family = _FAMILIES[kind](self.model, self.processor)
+        self.family = _FAMILIES[str(self.config["model_type"])](self.model, self.processor)
         self.configure(spec.settings)
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         self.token_limit = (
             None if positions is None else positions - self.family.image_tokens(str(self.settings["size"]))
         )
         self.chunks = Chunks(spec.batch_size or (4 if self.device == "cpu" else 8))
-
-    def _kind(self, location: str) -> str:
-        revision = self.settings.get("revision")
-        config = read_json(location, "config.json", str(revision) if revision else None) or {}
-        if config.get("model_type") not in _FAMILIES:
-            raise ModelError(
-                f"generator {self.spec.model!r}: a {config.get('model_type')!r} model draws no pictures; "
-                f"{', '.join(sorted(_FAMILIES))} do"
-            )
-        return str(config["model_type"])
 
     def _load(self, location: str) -> tuple[Any, Any]:
         s = self.settings
@@ -273,24 +249,25 @@ class AutoregressiveGenerator(ImageGenerator):
         Raises:
             ModelError: a setting that means nothing where a picture is written token by token, or a wrong size.
         """
-        who = f"generator {self.spec.model!r}"
-        checks.check_settings(ModelSpec("generator", self.spec.model, settings))
-        wrong = [name for name in _DIFFUSION_ONLY if settings.get(name)]
-        if settings.get("scheduler") not in (None, "native"):
-            wrong.append("scheduler")
-        if settings.get("placement") not in (None, "auto", "resident"):
-            wrong.append("placement")
-        if wrong:
-            raise ModelError(f"{who} draws token by token: {', '.join(wrong)} mean nothing to it; leave out, or null")
-        if negative_of(settings) and (not self.family.negative or float(settings["guidance"] or 0) <= 1):
-            why = "it reads none" if not self.family.negative else "there is no guidance up to 1"
-            raise ModelError(f"{who}: a negative prompt would have no effect, since {why}; leave negative_prompt out")
-        size, native, unit = str(settings["size"]), self.family.native(), self.family.unit()
-        if unit is None and size not in ("native", native):
-            raise ModelError(f"{who}: size {size}: it draws {native} only; write size: native")
-        if unit is not None and size != "native" and any(int(side) % unit for side in size.split("x")):
-            raise ModelError(f"{who}: size {size}: it draws multiples of {unit} only")
-        self.settings = settings
+        if self._configured == settings:
+            return
+        spec = ModelSpec("generator", self.spec.model, settings)
+        check_settings(spec)
+        check_token_settings(spec, self.config)
+        self.settings = self._configured = settings
+        for line in token_remarks(spec, self.config):
+            if line not in self._said:
+                self._said.add(line)
+                self.notices.append(line)
+
+    @classmethod
+    def check(cls, location: str, spec: ModelSpec) -> None:
+        """Read the configuration at a location, and nothing else.
+
+        Raises:
+            ModelError: it draws nothing, or cannot do what the settings ask for.
+        """
+        check_tokens(location, spec)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], width: int | None = None) -> list[Drawing]:
         """Draw each prompt with its own noise."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +15,13 @@ from loopsim.errors import ModelError
 from loopsim.models import generator_checks as checks
 from loopsim.models import generator_varying as varying
 from loopsim.models.base import Chunks, Drawing, ImageGenerator, Pixels
-from loopsim.models.generator_files import checkpoint_of
+from loopsim.models.generator_classes import way_of
 from loopsim.models.generator_loading import load_pipeline, load_refiner
 from loopsim.models.generator_memory import compile_blocks, place
+from loopsim.models.generator_schedulers import make_scheduler, own_schedulers
 from loopsim.models.generator_tokens import TokenCounter
 from loopsim.models.torch_setup import pick_device, pick_dtype
-from loopsim.presets.pipelines import GUIDANCE_NAMES, IGNORES_GUIDANCE, PIPELINES, Pipeline
+from loopsim.presets.pipelines import IGNORES_GUIDANCE, PIPELINES
 from loopsim.presets.styles import changes_prompts, drawn_prompt, negative_of
 from loopsim.records import ModelSpec, Setting
 
@@ -46,25 +44,6 @@ def quiet() -> Iterator[None]:
             library.logging.enable_progress_bar()
 
 
-def by_signature(kind: Any) -> Pipeline:
-    """How a pipeline that is not in the table is driven, as far as its class tells.
-
-    Raises:
-        ModelError: it draws nothing from a prompt alone.
-    """
-    parameters = inspect.signature(kind.__call__).parameters
-    needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    if "prompt" not in parameters or not {"num_inference_steps", "generator"} <= set(parameters):
-        raise ModelError(f"a {kind.__name__} is no text-to-image pipeline: it takes no prompt, steps and generator")
-    more = {"strength", "mask_image", "control_image", "num_frames"} & set(parameters)
-    if set(needed) - {"self", "prompt"} or more:
-        raise ModelError(
-            f"a {kind.__name__} is no text-to-image pipeline: it needs more than a prompt, or makes a film"
-        )
-    guidance = next((name for name in GUIDANCE_NAMES if name in parameters), None)
-    return Pipeline("unlisted", guidance=guidance, negative="negative_prompt" in parameters)
-
-
 class DiffusersGenerator(ImageGenerator):
     """One adapter over diffusers' text-to-image pipelines; `PIPELINES` says how each is driven.
 
@@ -75,18 +54,15 @@ class DiffusersGenerator(ImageGenerator):
 
     def __init__(self, location: str, spec: ModelSpec, device: str) -> None:
         self.settings = spec.settings
+        self._said: set[str] = set()
+        self._configured: Mapping[str, Setting] | None = None
         self.device = pick_device(device)
         self.dtype = pick_dtype(str(self.settings["dtype"]), self.device)
-        checks.check_settings(spec)
         with quiet():
-            self.checkpoint = checkpoint_of(location, spec)
-            checks.check_files(spec, self.checkpoint)
-            self.spec = spec
+            self.spec, self.checkpoint = spec, checks.check_diffusers(location, spec)
             name = self.checkpoint.class_name() or ""
-            kind = getattr(diffusers, name, None)
-            self.row = PIPELINES.get(name) or (by_signature(kind) if kind is not None else Pipeline("unlisted"))
+            self.row = way_of(spec, self.checkpoint)
             self.pinned = self._pinned(name)
-            self.notices.extend(checks.remarks(spec, self.checkpoint))
             self.pipe = load_pipeline(self.checkpoint, spec, self.dtype)
             self.refiner = load_refiner(self.pipe, spec, self.dtype) if self.settings.get("refiner") else None
             self._settle()
@@ -126,30 +102,34 @@ class DiffusersGenerator(ImageGenerator):
         Raises:
             ModelError: a setting that this pipeline cannot take; the message says which it can.
         """
+        if self._configured == settings:
+            return
         spec = ModelSpec("generator", self.spec.model, settings)
         checks.check_settings(spec)
         checks.check_files(spec, self.checkpoint)
         self.settings = settings
-        name = str(settings["scheduler"])
-        if name != "native" and (self._native_scheduler is None or hasattr(self.pipe, "prior_pipe")):
-            raise ModelError(
-                f"scheduler {name!r}: a {type(self.pipe).__name__} has stages, each with a scheduler of its own; "
-                "write native"
-            )
+        text = str(settings["scheduler"])
+        if text != "native" and (self._native_scheduler is None or hasattr(self.pipe, "prior_pipe")):
+            raise ModelError(own_schedulers(text, type(self.pipe).__name__))
         if self._native_scheduler is not None:
-            self.pipe.scheduler = self._native_scheduler if name == "native" else self._scheduler(name)
+            native, config = type(self._native_scheduler), self._native_scheduler.config
+            steps = int(settings["steps"] or 1)
+            chosen = None if text == "native" else make_scheduler(text, native, config, steps)
+            self.pipe.scheduler = chosen or self._native_scheduler
+        for line in checks.remarks(spec, self.checkpoint):
+            if line not in self._said:
+                self._said.add(line)
+                self.notices.append(line)
+        self._configured = settings
 
-    def _scheduler(self, text: str) -> Any:
-        name, _, inside = text.partition("(")
-        known = {kind.__name__: kind for kind in self._native_scheduler.compatibles}
-        if name not in known:
-            raise ModelError(f"scheduler {name!r}: this generator can use {', '.join(sorted(known))}")
-        options = _options(inside.removesuffix(")"), text)
-        takes = inspect.signature(known[name].__init__).parameters
-        unknown = [key for key in options if key not in takes]
-        if unknown:
-            raise ModelError(f"scheduler {text!r}: {name} has no {unknown[0]!r}, but {', '.join(list(takes)[1:])}")
-        return known[name].from_config(self._native_scheduler.config, **options)
+    @classmethod
+    def check(cls, location: str, spec: ModelSpec) -> None:
+        """Read the small files at a location, and nothing else.
+
+        Raises:
+            ModelError: it is no text-to-image pipeline, or cannot do what the settings ask for.
+        """
+        checks.check_diffusers(location, spec)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], width: int | None = None) -> list[Drawing]:
         """Draw each prompt with its own noise.
@@ -288,17 +268,3 @@ class DiffusersGenerator(ImageGenerator):
             "pinned": self.pinned,
             **said,
         }
-
-
-def _options(text: str, whole: str) -> dict[str, object]:
-    """`key=value, …` of a scheduler; values are numbers, True, False, None or words."""
-    options: dict[str, object] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        match = re.fullmatch(r"(\w+)\s*=\s*(\S+)", part)
-        if match is None:
-            raise ModelError(f"scheduler {whole!r}: options are written NAME(key=value, key=value)")
-        try:
-            options[match[1]] = ast.literal_eval(match[2])
-        except (ValueError, SyntaxError):
-            options[match[1]] = match[2]
-    return options

@@ -8,17 +8,30 @@ from typing import Any
 
 from loopsim import catalog
 from loopsim.errors import ModelError
-from loopsim.models.generator_files import Checkpoint, checkpoint_of, read_json
+from loopsim.models.generator_classes import check_code, way_of
+from loopsim.models.generator_files import Checkpoint, checkpoint_of
+from loopsim.models.generator_kinds import no_pipeline
+from loopsim.models.generator_parts import check_parts
+from loopsim.models.generator_schedulers import check_scheduler
+from loopsim.models.revisions import hub_id
 from loopsim.presets.entry import DIFFUSERS
-from loopsim.presets.generators import FEW_STEPS, FewSteps
+from loopsim.presets.generators import FEW_STEPS, FewSteps, lora_sources
 from loopsim.presets.pipelines import IGNORES_GUIDANCE, PIPELINES, Pipeline
 from loopsim.presets.styles import STYLES, negative_of
 from loopsim.records import ModelSpec
 
 
-def few_steps_of(model: str) -> FewSteps | None:
-    """What is known of a distilled model by name or hub id; None for all others."""
-    return FEW_STEPS.get(catalog.preset_name("generator", model))
+def few_steps_of(spec: ModelSpec) -> FewSteps | None:
+    """What is known of a distilled model, by its name or hub id, or by the LoRA that it was distilled into."""
+    known = FEW_STEPS.get(catalog.preset_name("generator", spec.model))
+    if known is not None:
+        return known
+    loras = lora_sources(str(spec.settings.get("loras") or ""))
+    for name, few in FEW_STEPS.items():
+        own = catalog.find("generator", name).defaults.get("loras")
+        if own and lora_sources(str(own)) & loras:
+            return few
+    return None
 
 
 def check_settings(spec: ModelSpec) -> None:
@@ -32,13 +45,31 @@ def check_settings(spec: ModelSpec) -> None:
         raise ModelError(f"{who}: style {s['style']!r} is unknown; there are {', '.join(sorted(STYLES))}")
     if s.get("refiner_start") and not s.get("refiner"):
         raise ModelError(f"{who}: refiner_start says when a refiner takes over, and there is none; set refiner too")
-    few, guidance = few_steps_of(spec.model), float(s.get("guidance") or 0.0)
+    few, guidance = few_steps_of(spec), float(s.get("guidance") or 0.0)
     if few is not None and not few.lowest <= guidance <= few.highest:
         span = f"{few.lowest:g}" if few.lowest == few.highest else f"{few.lowest:g} to {few.highest:g}"
         raise ModelError(
             f"{who}: guidance {guidance:g} on a distilled model, which was trained for {span}: its pictures would "
             f"be mush; write guidance: {few.lowest:g}, or leave guidance out"
         )
+
+
+def check_diffusers(location: str, spec: ModelSpec) -> Checkpoint:
+    """Refuse everything that settings and small files tell, of a directory or of the hub; no weights are read.
+
+    diffusers is imported only where the class, the scheduler or a part has to be asked.
+
+    Raises:
+        ModelError: no text-to-image pipeline, or it cannot do what the settings ask for; the message says what to
+            write instead.
+    """
+    check_settings(spec)
+    checkpoint = checkpoint_of(location, spec)
+    check_files(spec, checkpoint)
+    check_code(spec, checkpoint)
+    check_scheduler(spec, checkpoint, PIPELINES.get(checkpoint.class_name() or ""))
+    check_parts(spec, checkpoint)
+    return checkpoint
 
 
 def check_early(spec: ModelSpec) -> None:
@@ -64,19 +95,42 @@ def check_files(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """
     name, who = checkpoint.class_name(), f"generator {spec.model!r}"
     if name is None:
-        raise _no_pipeline(spec, checkpoint)
+        raise no_pipeline(spec, checkpoint)
+    if spec.settings.get("revision") and hub_id(checkpoint.pipeline) is None:
+        raise ModelError(
+            f"{who}: revision is a branch, tag or commit on the hub, and this is a directory; leave it out"
+        )
     for setting in ("temperature", "top_k"):
         if spec.settings.get(setting) is not None:
             raise ModelError(
                 f"{who}: {setting} is for generators that draw token by token; a {name} does not; leave it out"
             )
-    row = PIPELINES.get(name)
-    if row is None:
-        return
+    row = way_of(spec, checkpoint)
     _check_guidance(spec, checkpoint, name, row)
     _check_size(spec, checkpoint, row)
+    _check_t5(spec, checkpoint, row)
     if spec.settings.get("refiner") and row.family != "Stable Diffusion XL":
-        raise ModelError(f"{who}: a refiner goes on after Stable Diffusion XL only, and this is {row.family}")
+        raise ModelError(f"{who}: a refiner goes on after Stable Diffusion XL only, and this is {_family(row, name)}")
+
+
+def _family(row: Pipeline, name: str) -> str:
+    return f"a {name}" if row.family == "unlisted" else row.family
+
+
+def _check_t5(spec: ModelSpec, checkpoint: Checkpoint, row: Pipeline) -> None:
+    """`t5: false` leaves the third text encoder out, which only Stable Diffusion 3 can do without."""
+    wanted, who = spec.settings.get("t5"), f"generator {spec.model!r}"
+    if wanted is None:
+        return
+    name = checkpoint.class_name() or ""
+    if row.family != "Stable Diffusion 3":
+        raise ModelError(
+            f"{who}: t5 says whether the third text encoder of Stable Diffusion 3 is loaded, and this is "
+            f"{_family(row, name)}, which has none; leave t5 out"
+        )
+    index = checkpoint.read() or {}
+    if wanted and (index.get("text_encoder_3") or [None])[0] is None:
+        raise ModelError(f"{who}: t5: true, but it comes without T5 (model_index.json); leave t5 out")
 
 
 def ignores_guidance(name: str, checkpoint: Checkpoint) -> bool:
@@ -91,7 +145,7 @@ def ignores_guidance(name: str, checkpoint: Checkpoint) -> bool:
 def reads_negative(name: str, row: Pipeline, checkpoint: Checkpoint, guidance: float) -> str | None:
     """Why a negative prompt has no effect; None where it has one."""
     if not row.negative:
-        return f"{row.family} reads none"
+        return f"{_family(row, 'pipeline')} reads none"
     if guidance <= row.off:
         return f"there is no guidance up to {row.off:g}, and guidance is {guidance:g}"
     if (checkpoint.read("unet") or {}).get("time_cond_proj_dim") is not None:
@@ -144,16 +198,6 @@ def _check_size(spec: ModelSpec, checkpoint: Checkpoint, row: Pipeline) -> None:
         )
 
 
-def _no_pipeline(spec: ModelSpec, checkpoint: Checkpoint) -> ModelError:
-    config = read_json(checkpoint.pipeline, "config.json", checkpoint.revision)
-    kind = (config or {}).get("model_type")
-    found = f"it is a {kind!r} model of transformers, which draws no pictures" if kind else "it has no model_index.json"
-    return ModelError(
-        f"generator {spec.model!r} is no text-to-image model: {found}. A generator is a pipeline of diffusers (a "
-        "directory with a model_index.json, or its hub id), or an autoregressive model that draws (Janus, Emu3)"
-    )
-
-
 def remarks(spec: ModelSpec, checkpoint: Checkpoint) -> list[str]:
     """What a user should know, one line each, where nothing is wrong enough to be refused."""
     s, lines, name = spec.settings, [], checkpoint.class_name() or ""
@@ -176,7 +220,7 @@ def remarks(spec: ModelSpec, checkpoint: Checkpoint) -> list[str]:
             )
     elif s.get("safety_checker"):
         lines.append(f"generator {spec.model}: it comes with no safety checker, so safety_checker: true keeps none")
-    few = few_steps_of(spec.model)
+    few = few_steps_of(spec)
     if few is not None and int(s.get("steps") or 1) > few.steps:
         lines.append(
             f"generator {spec.model}: {s.get('steps')} steps for a model distilled to at most "

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.models.loras import parse_loras
-from loopsim.models.revisions import hub_id
+from loopsim.models.revisions import hub_id, mended
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
@@ -59,7 +59,7 @@ class Checkpoint:
         Directory or hub id; None for a pipeline that is whole, and for a card that names none.
         """
         row = PIPELINES.get(self.class_name() or "")
-        path = None if row is None or row.loads is None else _local(self.pipeline, "README.md", self.revision)
+        path = None if row is None or row.loads is None else find_file(self.pipeline, "README.md", self.revision)
         if path is None:
             return None
         import yaml
@@ -79,7 +79,7 @@ def read_json(location: str, name: str, revision: str | None = None) -> Mapping[
     Raises:
         ModelError: it is no JSON object.
     """
-    path = _local(location, name, revision)
+    path = find_file(location, name, revision)
     if path is None:
         return None
     try:
@@ -91,7 +91,12 @@ def read_json(location: str, name: str, revision: str | None = None) -> Mapping[
     return content
 
 
-def _local(location: str, name: str, revision: str | None) -> Path | None:
+def find_file(location: str, name: str, revision: str | None = None) -> Path | None:
+    """A small file of a directory or of the hub, on this machine; None where there is none.
+
+    Raises:
+        ModelError: the hub does not hand the model out.
+    """
     folder = Path(location)
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
@@ -105,6 +110,13 @@ def _local(location: str, name: str, revision: str | None) -> Path | None:
     except (EntryNotFoundError, FileNotFoundError):
         # Absent on the hub; or offline and not in the cache, which loading will tell better.
         return None
+    except Exception as error:
+        raise mended(location, revision, error) from error
+
+
+def token_model(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a model of transformers that draws token by token."""
+    return config.get("model_type") in ("janus", "emu3")
 
 
 def locate(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +13,10 @@ from safetensors import SafetensorError
 
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
-from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
+from loopsim.models.generator_classes import class_of, own_code
+from loopsim.models.generator_files import Checkpoint, locate, no_safetensors
+from loopsim.models.generator_parts import component_place
 from loopsim.models.loras import Lora, lora_file, parse_loras
-from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
 _ERRORS = (OSError, ValueError, AttributeError, KeyError, RuntimeError, TypeError, ImportError, SafetensorError)
@@ -39,7 +39,9 @@ def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -
         for name, part in index.items()
         if isinstance(part, list) and part[:1] == [None] and name.startswith(("text_encoder", "tokenizer"))
     }
-    kind = _pipeline_class(checkpoint, spec)
+    if s.get("t5") is False:
+        arguments |= {"text_encoder_3": None, "tokenizer_3": None}
+    kind = class_of(spec, checkpoint)
     _put_back_moved(index)
     try:
         if checkpoint.weights is not None and checkpoint.weights.is_file():
@@ -78,21 +80,6 @@ def load_refiner(pipe: Any, spec: ModelSpec, dtype: torch.dtype) -> Any:
         raise cannot_load("refiner", location, error) from error
 
 
-def _pipeline_class(checkpoint: Checkpoint, spec: ModelSpec) -> Any:
-    name = checkpoint.class_name() or ""
-    row = PIPELINES.get(name)
-    name = (row.loads if row is not None else None) or name
-    kind = getattr(diffusers, name, None)
-    if kind is None:
-        if spec.settings.get("trust_remote_code"):
-            return diffusers.DiffusionPipeline
-        raise ModelError(
-            f"generator {spec.model!r} is a {name}, which diffusers {diffusers.__version__} does not have: install a "
-            "newer diffusers; or, if its repository brings its own code and you trust it, write trust_remote_code: true"
-        )
-    return kind
-
-
 def _put_back_moved(index: Mapping[str, Any]) -> None:
     """Published Würstchen and Stable Cascade name a module that diffusers has moved, and then does not find."""
     if any(isinstance(part, list) and part[:1] == ["wuerstchen"] for part in index.values()):
@@ -123,24 +110,12 @@ def _safety(spec: ModelSpec) -> dict[str, Any]:
 
 def _component(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -> dict[str, Any]:
     """The one network of `weights`, by the place that it takes in the base."""
-    config = read_json(str(checkpoint.weights), "config.json") or {}
-    name = str(config.get("_class_name"))
-    index = checkpoint.read() or {}
-    place = next((key for key, part in index.items() if isinstance(part, list) and part[-1] == name), None)
-    if place is None:
-        raise ModelError(
-            f"generator {spec.model!r} is a {name}, and its base {spec.settings['base']!r} has no such part; it must "
-            "be the pipeline that it was made from"
-        )
+    place, name = component_place(spec, checkpoint)
     return {place: getattr(diffusers, name).from_pretrained(str(checkpoint.weights), dtype=dtype, **_safety(spec))}
 
 
 def _add_loras(pipe: Any, loras: list[Lora], spec: ModelSpec) -> None:
     who = f"generator {spec.model!r}"
-    if importlib.util.find_spec("peft") is None:
-        raise ModelError(f'{who}: loras need the package peft: pip install "loopsim[lora]"')
-    if not hasattr(pipe, "load_lora_weights"):
-        raise ModelError(f"{who}: a {type(pipe).__name__} takes no loras; leave loras out")
     names = [f"lora{k}" for k in range(len(loras))]
     pickle = {} if spec.settings.get("allow_pickle") else {"use_safetensors": True}
     for name, lora in zip(names, loras, strict=True):
@@ -162,8 +137,5 @@ def _why(spec: ModelSpec, checkpoint: Checkpoint, error: Exception) -> ModelErro
     if re.search(r"no file named \S*safetensors|use_safetensors|does not appear to have a file named", text):
         return no_safetensors(spec)
     if "trust_remote_code" in text:
-        return ModelError(
-            f"generator {spec.model!r} brings code of its own, which would run here: read it, and if you trust it, "
-            "write trust_remote_code: true"
-        )
+        return own_code(spec)
     return cannot_load("generator", str(checkpoint.weights or checkpoint.pipeline), error)

@@ -53,13 +53,30 @@ def parse_loras(text: str) -> list[Lora]:
     return found
 
 
+def check_loras(loras: Sequence[Lora], spec: ModelSpec) -> None:
+    """Refuse LoRAs that could not be read, as far as that can be told on this machine.
+
+    Raises:
+        ModelError: as `lora_file`; one on the hub that is named without its file is not looked at.
+    """
+    for lora in loras:
+        if lora.weight_name is not None:
+            _allowed(lora.weight_name, bool(spec.settings.get("allow_pickle")), _who(spec, lora))
+        elif Path(lora.source).exists():
+            lora_file(lora, spec)
+
+
+def _who(spec: ModelSpec, lora: Lora) -> str:
+    return f"generator {spec.model!r}: lora {lora.source!r}"
+
+
 def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     """The file of a LoRA, on this machine; one on the hub is brought here at the commit that the spec pins.
 
     Raises:
         ModelError: there is no such file, or several and no telling which, or it is a pickle that was not allowed.
     """
-    who, source = f"generator {spec.model!r}: lora {lora.source!r}", Path(lora.source)
+    who, source = _who(spec, lora), Path(lora.source)
     pickles = bool(spec.settings.get("allow_pickle"))
     if source.is_file():
         return source.with_name(_allowed(source.name, pickles, who))

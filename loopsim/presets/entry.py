@@ -20,8 +20,8 @@ SENTENCE = "loopsim.models.sentence:SentenceEmbedder"
 
 
 WEIGHT_SETTINGS = (
-    "revision", "dtype", "base", "loras", "refiner", "safety_checker", "placement", "compile", "trust_remote_code",
-    "allow_pickle",
+    "revision", "dtype", "base", "loras", "refiner", "t5", "safety_checker", "placement", "compile",
+    "trust_remote_code", "allow_pickle",
 )  # fmt: skip
 """Settings that decide what is loaded: conditions that differ in others share one loaded model."""
 

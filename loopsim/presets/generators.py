@@ -5,6 +5,7 @@ Steps, guidance and size are those of the model's card; what a card leaves open 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from loopsim.records import Setting
 
 GENERATOR_DEFAULTS: Mapping[str, Setting] = {
     "steps": 30, "guidance": 5.0, "size": "native", "negative_prompt": "", "scheduler": "native",
-    "revision": None, "dtype": "auto", "base": None, "loras": None, "refiner": None, "refiner_start": None,
+    "revision": None, "dtype": "auto", "base": None, "loras": None, "refiner": None, "refiner_start": None, "t5": None,
     "style": None, "suffix": None, "expand": None, "temperature": None, "top_k": None, "safety_checker": None,
     "placement": None, "compile": None, "trust_remote_code": None, "allow_pickle": None,
 }  # fmt: skip
@@ -24,6 +25,24 @@ AUTOREGRESSIVE_DEFAULTS: Mapping[str, Setting] = MappingProxyType(
     {"steps": None, "scheduler": None, "temperature": 1.0, "guidance": 5.0}
 )
 """The same for a generator that draws token by token, where it differs: there is nothing to take steps."""
+
+
+def with_own_loras(own: str, given: str) -> str:
+    """The LoRAs that a preset is made of, and those that an experiment adds: both are wanted.
+
+    Args:
+        own: of the preset, as the setting is kept: `SOURCE@SCALE + …`.
+        given: of the experiment. One that the preset has too is taken as it is given, with its scale.
+    """
+    named = lora_sources(given)
+    return " + ".join([*(part for part in own.split(" + ") if not lora_sources(part) & named), given])
+
+
+def lora_sources(loras: str) -> frozenset[str]:
+    """What LoRAs are loaded from, without their scales."""
+    parts = (re.sub(r"@-?\d+(\.\d+)?$", "", part.strip()) for part in loras.split(" + "))
+    return frozenset(part for part in parts if part)
+
 
 _OPENRAIL_M, _OPENRAIL_PP = "CreativeML OpenRAIL-M", "CreativeML OpenRAIL++-M"
 _STABILITY = "Stability AI Community"

@@ -1,0 +1,126 @@
+"""Whether what is put on a generator goes with it: weights on a base, a refiner, LoRAs. From small files alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+from pathlib import Path
+
+from loopsim import catalog
+from loopsim.errors import ModelError
+from loopsim.models.generator_classes import class_of
+from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
+from loopsim.models.loras import check_loras, parse_loras
+from loopsim.records import ModelSpec
+
+_REFINERS = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLPipeline")
+_HEADER = 100_000_000
+"""Longest header of a safetensors file, bytes."""
+
+
+def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    """Refuse parts that do not belong together.
+
+    Raises:
+        ModelError: the message says which, and what to write instead.
+    """
+    if spec.settings.get("base"):
+        _check_base(spec, checkpoint)
+    if spec.settings.get("refiner"):
+        _check_refiner(spec)
+    if spec.settings.get("loras"):
+        _check_loras(spec, checkpoint)
+    if not spec.settings.get("allow_pickle") and Path(checkpoint.pipeline).is_dir():
+        _check_weights(spec, checkpoint)
+
+
+def _check_base(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    who, base = f"generator {spec.model!r}", str(spec.settings["base"])
+    entry = catalog.find("generator", base)
+    more = {key: entry.defaults[key] for key in ("loras", "refiner", "base") if entry.defaults.get(key)}
+    if more:
+        wanted = ", ".join(f"{key}: {value}" for key, value in more.items())
+        raise ModelError(
+            f"{who}: base {base!r} is more than a pipeline, and a base brings its pipeline only; write base: "
+            f"{more.get('base', entry.location)}, and beside it {wanted}"
+        )
+    if checkpoint.weights is None:
+        return
+    if checkpoint.weights.is_dir():
+        component_place(spec, checkpoint)
+    elif checkpoint.weights.suffix == ".safetensors":
+        _check_single_file(spec, checkpoint.weights)
+        if not hasattr(class_of(spec, checkpoint), "from_single_file"):
+            raise ModelError(
+                f"{who}: a {checkpoint.class_name()} takes no single file of weights; name a directory instead"
+            )
+
+
+def component_place(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[str, str]:
+    """The place that the one network of `weights` takes in its base, and its class.
+
+    Raises:
+        ModelError: the base has no such part.
+    """
+    name = str((read_json(str(checkpoint.weights), "config.json") or {}).get("_class_name"))
+    index = checkpoint.read() or {}
+    place = next((key for key, part in index.items() if isinstance(part, list) and part[-1] == name), None)
+    if place is None:
+        raise ModelError(
+            f"generator {spec.model!r} is a {name}, and its base {spec.settings['base']!r} has no such part; it must "
+            "be the pipeline that it was made from"
+        )
+    return place, name
+
+
+def _check_single_file(spec: ModelSpec, path: Path) -> None:
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            names = json.loads(handle.read(length)) if length < _HEADER else None
+    except (OSError, ValueError, struct.error):
+        names = None
+    if not isinstance(names, dict):
+        raise ModelError(f"generator {spec.model!r} is no safetensors file, or was cut off: fetch it again")
+    if any("lora_" in name or ".lora." in name for name in names):
+        raise ModelError(
+            f"generator {spec.model!r} is a LoRA, which goes on top of a model; write model: {spec.settings['base']}, "
+            f"loras: {spec.model}@1"
+        )
+
+
+def _check_refiner(spec: ModelSpec) -> None:
+    refiner = str(spec.settings["refiner"])
+    place = locate(refiner)
+    index = read_json(place, "model_index.json", spec.commits.get(place))
+    if index is not None and index.get("_class_name") not in _REFINERS:
+        raise ModelError(
+            f"generator {spec.model!r}: refiner {refiner!r} is a {index.get('_class_name')}; Stable Diffusion XL is "
+            "refined by stabilityai/stable-diffusion-xl-refiner-1.0, or one of its kind"
+        )
+    if index is None and Path(place).exists():
+        raise ModelError(f"generator {spec.model!r}: refiner {refiner!r} has no model_index.json, so it is no pipeline")
+
+
+def _check_loras(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    who = f"generator {spec.model!r}"
+    loras = parse_loras(str(spec.settings["loras"]))
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f'{who}: loras need the package peft: pip install "loopsim[lora]"')
+    kind = class_of(spec, checkpoint)
+    if not hasattr(kind, "load_lora_weights"):
+        raise ModelError(f"{who}: a {kind.__name__} takes no loras; leave loras out")
+    check_loras(loras, spec)
+
+
+def _check_weights(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    """Refuse a directory with a component whose only weights are pickles."""
+    index = checkpoint.read() or {}
+    for name, part in index.items():
+        folder = Path(checkpoint.pipeline) / name
+        kept = name != "safety_checker" or spec.settings.get("safety_checker")
+        if not kept or not isinstance(part, list) or not folder.is_dir() or any(folder.glob("*.safetensors")):
+            continue
+        if any(folder.glob("*model*.bin")):
+            raise no_safetensors(spec)
