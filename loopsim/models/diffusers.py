@@ -16,6 +16,7 @@ from loopsim.models import generator_checks as checks
 from loopsim.models import generator_varying as varying
 from loopsim.models.base import Chunks, Drawing, ImageGenerator, Pixels
 from loopsim.models.generator_classes import way_of
+from loopsim.models.generator_files import checkpoint_of
 from loopsim.models.generator_loading import load_pipeline, load_refiner
 from loopsim.models.generator_memory import compile_blocks, place
 from loopsim.models.generator_schedulers import make_scheduler, own_schedulers
