@@ -156,6 +156,8 @@ class Start:
     """Where branched: experiment seed, start id and replicate of the parent, whose noise is kept."""
     parent: str | None = None
     """Where branched: `TRAJECTORY@t` of the parent step."""
+    facts: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    """Column name to value of what is known of it beside its content: factors of a template, columns of a file."""
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def test_every_form_of_starts_is_read(starts: object, expected: list[dict[str, A
         (5, "starts: "),
         ([5], "starts.0: "),
         (["a boat", {"prompts": ["b"]}], "starts.0: "),
-        ({"group": "x"}, "starts.0: give exactly one of prompts, file, images, from"),
-        ({"prompts": ["a"], "file": "b.txt"}, "starts.0: give exactly one of prompts, file, images, from"),
+        ({"group": "x"}, "starts.0: give exactly one of prompts, file, template, images, from"),
+        ({"prompts": ["a"], "file": "b.txt"}, "starts.0: give exactly one of prompts, file, template, images, from"),
         ({"prompts": []}, "starts.0: the list is empty: a run needs at least one start"),
         ({"images": []}, "starts.0: the list is empty: a run needs at least one start"),
         ({"from": []}, "starts.0: the list is empty: a run needs at least one start"),
@@ -108,7 +108,10 @@ def test_starts_that_cannot_be_are_refused_with_their_place(starts: object, says
 
 
 def test_an_unknown_key_of_a_start_lists_the_keys_of_a_start():
-    assert "known keys: prompts, file, images, from, group" in refusal(starts={"promts": ["a"]})
+    assert (
+        "known keys: prompts, file, template, factors, images, from, column, columns, split, where, skip, "
+        in refusal(starts={"promts": ["a"]})
+    )
 
 
 def test_missing_starts_are_named():
@@ -582,4 +585,4 @@ def test_a_key_given_twice_is_refused_with_its_place(tmp_path: Path):
 
 
 def test_a_lone_name_of_another_kind_of_file_is_asked_about():
-    assert "is 'prompts.tsv' a file?" in refusal(starts="prompts.tsv")
+    assert "is 'prompts.xlsx' a file?" in refusal(starts="prompts.xlsx")

@@ -11,9 +11,9 @@ from loopsim.experiment.schema import (
     Experiment,
     GeneratorSettings,
     PicturePrice,
-    StartSettings,
     given_settings,
 )
+from loopsim.experiment.starts import StartSettings
 
 __all__ = [
     "CaptionPrice",

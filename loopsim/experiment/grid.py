@@ -9,6 +9,8 @@ from typing import Any
 from loopsim.experiment.controls import to_controls
 from loopsim.presets.embedders import DEFAULT_JUDGE
 
+PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow")
+"""What a file of prompts may end in."""
 _WHOLE_LISTS = frozenset({"loras", "structured"})
 """Settings that are lists themselves: a list is one value, and only a list of lists is an axis."""
 
@@ -82,11 +84,12 @@ def _start_groups(starts: object) -> object:
         # A lone string that looks like a file is one; several strings are the prompts themselves.
         lone = starts[0] if len(starts) == 1 and " " not in starts[0].strip() else ""
         suffix = Path(lone).suffix.lower()
-        if suffix in (".txt", ".csv"):
+        if suffix in PROMPT_FILES:
             return [{"file": lone}]
         if suffix and suffix[1:].isalnum():
             raise ValueError(
-                f"starts: is {lone!r} a file? Prompts are read from .txt or .csv; write {{prompts: [...]}} if not"
+                f"starts: is {lone!r} a file? Prompts are read from {', '.join(PROMPT_FILES)}; "
+                "write {prompts: [...]} if not"
             )
         return [{"prompts": starts}]
     groups = []

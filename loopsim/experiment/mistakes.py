@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.schema import CaptionerSettings, Experiment, GeneratorSettings
+from loopsim.experiment.starts import StartSettings
 
 
 def explain(error: ValidationError, data: Any) -> str:
@@ -48,7 +49,7 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
     if loc[0] == "chain":
         return ["generator", "captioner"]
     if loc[0] == "starts" and len(loc) > 1:
-        return ["prompts", "file", "images", "from", "group"]
+        return [field.alias or name for name, field in StartSettings.model_fields.items()]
     if loc[0] == "controls" and len(loc) > 1:
         return list(ControlSettings.model_fields)
     return [*Experiment.model_fields, "generator", "captioner"]

@@ -14,7 +14,8 @@ from loopsim.errors import ExperimentError
 from loopsim.experiment.controls import ControlSettings
 from loopsim.experiment.grid import to_schema
 from loopsim.experiment.mistakes import explain
-from loopsim.experiment.schema import Experiment, StartSettings
+from loopsim.experiment.schema import Experiment
+from loopsim.experiment.starts import StartSettings
 from loopsim.paths import expanded
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from loopsim.experiment.controls import ControlSettings
+from loopsim.experiment.starts import StartSettings
+from loopsim.experiment.strict import Strict
 from loopsim.experiment.values import as_axis, json_object, keys_as_text, loras_as_text
 from loopsim.records import Noise, Pairing, Setting
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-
-class CaptionPrice(_Strict):
+class CaptionPrice(Strict):
     """What a hosted captioner charges, in US dollars for a million tokens; goes before what loopsim knows."""
 
     input: float | None = Field(None, ge=0, strict=True)
@@ -35,7 +33,7 @@ class PicturePrice(CaptionPrice):
     image: float | None = Field(None, ge=0, strict=True)
 
 
-class GeneratorSettings(_Strict):
+class GeneratorSettings(Strict):
     """One generator with concrete settings; what is left out is the model's own default (`loopsim models`)."""
 
     model: str
@@ -73,7 +71,7 @@ class GeneratorSettings(_Strict):
         return data
 
 
-class CaptionerSettings(_Strict):
+class CaptionerSettings(Strict):
     """One captioner with concrete settings; what is left out is the model's own default (`loopsim models`)."""
 
     model: str
@@ -99,26 +97,7 @@ class CaptionerSettings(_Strict):
         return self
 
 
-class StartSettings(_Strict):
-    """A group of starts: exactly one of `prompts`, `file`, `images`, `from`."""
-
-    prompts: list[str] | None = None
-    file: str | None = None
-    images: list[str] | None = None
-    branch: list[str] | None = Field(None, alias="from")
-    group: str = "all"
-
-    @model_validator(mode="after")
-    def _one_source(self) -> StartSettings:
-        given = [v for v in (self.prompts, self.file, self.images, self.branch) if v is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of prompts, file, images, from")
-        if given[0] in ([], ""):
-            raise ValueError("the list is empty: a run needs at least one start")
-        return self
-
-
-class ChainLink(_Strict):
+class ChainLink(Strict):
     """One element of `chain`: a generator or a captioner."""
 
     generator: list[GeneratorSettings] | None = None
@@ -131,7 +110,7 @@ class ChainLink(_Strict):
         return self
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """What one experiment file says, with every axis as a list."""
 
     name: str = Field(max_length=100, pattern=r"^[\w.-]*\w([\w .-]*[\w.-])?$")
@@ -139,14 +118,14 @@ class Experiment(_Strict):
     seed: int = Field(0, strict=True, ge=0, lt=2**63)
     iterations: int = Field(strict=True, ge=1, le=1_000_000)
     replicates: int = Field(1, strict=True, ge=1)
-    noise: Annotated[list[Noise], BeforeValidator(as_axis), Field(min_length=1)] = ["fresh"]
+    noise: Annotated[list[Noise], BeforeValidator(as_axis)] = Field(["fresh"], min_length=1)
     pairing: Pairing = "common"
     cohort: int = Field(64, strict=True, ge=1)
     image_format: Literal["webp", "png", "jpeg"] = "webp"
     starts: list[StartSettings] = Field(min_length=1)
     chain: list[ChainLink] = Field(min_length=2)
     controls: list[ControlSettings] = []
-    embedders: Annotated[list[str], BeforeValidator(as_axis), Field(min_length=1)] = ["postcards"]
+    embedders: Annotated[list[str], BeforeValidator(as_axis)] = Field(["postcards"], min_length=1)
 
     @model_validator(mode="after")
     def _alternating(self) -> Experiment:

@@ -23,13 +23,14 @@ from metrics.result import Estimate, signature
 FloatArray = NDArray[np.float64]
 
 
-def varying_factors(trajectories: pd.DataFrame) -> list[str]:
+def varying_factors(trajectories: pd.DataFrame, of_starts: Sequence[str] = ()) -> list[str]:
     """The fewest factor columns that tell the conditions apart, models before settings; replicates where there are.
 
-    A setting that its model fixes, or that goes with another factor, tells nothing more and is left out.
+    A setting that its model fixes, or that goes with another factor, tells nothing more and is left out. So are the
+    columns `of_starts`: a start is run under all conditions, so what it is can only be compared between starts.
     """
     own = {"trajectory_id", "cohort", "start_id", "start_kind", "start_text", "t0", "parent", "lineage", "group",
-           "condition", "label", "replicate"}  # fmt: skip
+           "condition", "label", "replicate", *of_starts}  # fmt: skip
     columns = [c for c in trajectories.columns if c not in own and trajectories[c].nunique(dropna=False) > 1]
     columns.sort(key=lambda c: "." in c)  # a stable sort: models first
     chosen: list[str] = []

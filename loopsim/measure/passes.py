@@ -273,7 +273,7 @@ class _Pass:
         whole = np.ones(len(self.trajectories), dtype=bool)
         if "control" in self.trajectories:  # a broken loop is no setting that variance could be attributed to
             whole = (self.trajectories["control"] == NO_CONTROL).to_numpy()
-        factors = design.varying_factors(self.trajectories[whole])
+        factors = design.varying_factors(self.trajectories[whole], self.run.start_columns)
         if not [name for name in factors if name != "replicate"]:
             self.options.on_note(f"{found.modality}s: there is one condition only, so nothing to attribute variance to")
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 
 from loopsim.errors import ExperimentError
 from loopsim.records import Start
@@ -38,7 +39,8 @@ def read_branch(reference: str, group: str) -> Start:
     if isinstance(row["lineage"], str) and lineage[2] == 0:  # a branch of a branch keeps the noise of the first
         seed, start_id, replicate = json.loads(row["lineage"])
         lineage = (int(seed), str(start_id), int(replicate))
+    facts = MappingProxyType({name: None if row[name] != row[name] else row[name] for name in run.start_columns})
     return Start(
         digest(["branch", found[0], t, said]), "text", said, None, group, t,
-        lineage, f"{found[0]}@{t}",
+        lineage, f"{found[0]}@{t}", facts,
     )  # fmt: skip

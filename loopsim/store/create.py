@@ -17,7 +17,7 @@ from loopsim.plan import Plan
 from loopsim.records import Start
 from loopsim.store import shards
 from loopsim.store.diff import describe_difference
-from loopsim.store.run import FORMAT_VERSION, Run, open_run
+from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.tables import uniform_columns
 
 
@@ -143,7 +143,7 @@ def _with_starts(plan: Plan) -> dict[str, Any]:
         elif group.images is not None:
             groups.append({"group": group.group, "images": [_kept_image(start) for start in starts]})
         else:
-            groups.append({"group": group.group, "prompts": [start.text for start in starts]})
+            groups.append({"group": group.group, "prompts": [_prompt(start) for start in starts]})
     resolved["starts"] = groups
     if not plan.experiment.controls:
         del resolved["controls"]
@@ -152,6 +152,11 @@ def _with_starts(plan: Plan) -> dict[str, Any]:
         if written.pop("file", None):  # a run directory says all by itself
             written["prompts"] = list(control.pool)
     return resolved
+
+
+def _prompt(start: Start) -> str | dict[str, Any]:
+    """A prompt as an experiment file says it: its text, with its columns where it has any."""
+    return {"prompt": start.text, **start.facts} if start.facts else str(start.text)
 
 
 def _trajectory_table(plan: Plan) -> pa.Table:
@@ -170,4 +175,6 @@ def _trajectory_table(plan: Plan) -> pa.Table:
         "parent": pa.array([t.start.parent for _, t in rows], pa.string()),
         "lineage": pa.array([json.dumps(t.start.lineage) if t.start.lineage else None for _, t in rows], pa.string()),
     }
-    return pa.table(columns | uniform_columns([t.condition.factors for _, t in rows]))
+    of_starts = uniform_columns([t.start.facts for _, t in rows])
+    columns |= uniform_columns([t.condition.factors for _, t in rows]) | of_starts
+    return pa.table(columns, metadata={START_COLUMNS: json.dumps(list(of_starts))})

@@ -29,6 +29,8 @@ from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
 
 FORMAT_VERSION = 1
 """Of the run directory; a run of a newer one is refused."""
+START_COLUMNS = "start_columns"
+"""Key of the metadata of the trajectories' table: a JSON list of the columns that tell of the starts."""
 GIVEN = "given.json"
 """Lies beside vectors that were imported, which no embedder of ours can make again."""
 
@@ -65,6 +67,15 @@ class Run:
         path = self.path / "trajectories.parquet"
         with shards.reading(path):
             return _frame(pq.read_table(path))
+
+    @property
+    def start_columns(self) -> list[str]:
+        """The columns of the trajectories that the starts brought along: factors of templates, columns of files."""
+        path = self.path / "trajectories.parquet"
+        with shards.reading(path):
+            metadata = pq.read_schema(path).metadata or {}
+        names: list[str] = json.loads(metadata.get(START_COLUMNS.encode(), b"[]"))
+        return names
 
     def steps(self, columns: Sequence[str] | None = None, images: bool = False) -> pd.DataFrame:
         """One row a step, t = 0 (the starts) included, ordered by trajectory and t.
