@@ -107,7 +107,8 @@ def test_a_double_brace_is_a_brace():
         ("a(n) old house", "an old house"), ("A(n) boat", "A boat"), ("a(n) university", "a university"),
         ("a(n) unimportant man", "an unimportant man"), ("a(n) hour", "an hour"), ("a(n) European", "a European"),
         ("a(n) user", "a user"), ("a(n) uncle", "an uncle"), ("a(n) one-eyed cat", "a one-eyed cat"),
-        ("a(n) “old” man", "an “old” man"), ("a(n) 80-year-old", "an 80-year-old"), ("a(n) 20-year-old", "a 20-year-old"),
+        ("a(n) “old” man", "an “old” man"), ("a(n) 80-year-old", "an 80-year-old"),
+        ("a(n) 20-year-old", "a 20-year-old"),
         ("a(n) heir and a(n) house", "an heir and a house"), ("a(n) unicorn", "a unicorn"), ("banana(n)", "banana(n)"),
     ],
 )  # fmt: skip
@@ -120,14 +121,14 @@ def test_articles_follow_the_next_word(text: str, expected: str):
     [
         ({"template": "{wo} {age}"}, "starts.0.template: {wo} is no factor; factors: age, who, thing"),
         ({"template": "{age} {who.noun}"}, "starts.0.factors.thing: the template does not name {thing}"),
-        ({"template": "{age} {who} {thing}"}, "starts.0.factors.who.woman: has the forms noun, their; say in the template"),
+        ({"template": "{age} {who} {thing}"}, "starts.0.factors.who.woman: has the forms noun, their; say"),
         ({"template": "{age} {who.me} {thing}"}, "starts.0.factors.who.woman: lacks the form 'me'"),
         ({"template": "{age.x} {who.noun} {thing}"}, "starts.0.factors.age.old: the template asks for {age.x}"),
         ({"template": "{age:3}"}, "must be {factor} or {factor.form}"),
         ({"template": "{age"}, "a brace of the text itself is written {{"),
         ({"template": ""}, "must be a text such as '{person} in {place}'"),
-        ({"template": "{0}", "factors": {"0": ["a", "a "]}}, "0=a and 0=a  make the same prompt ('a'); give the levels"),
-        ({"factors": {"label": ["a"]}}, "starts.0.factors: 'label' is a column of the results already; give the factor"),
+        ({"template": "{0}", "factors": {"0": ["a", "a "]}}, "0=a and 0=a  make the same prompt ('a')"),
+        ({"factors": {"label": ["a"]}}, "starts.0.factors: 'label' is a column of the results already; give"),
         ({"factors": {"generator.steps": ["a"]}}, "'generator.steps' is a column of the results already"),
         ({"factors": {"a, b": ["a"]}}, "'a, b' cannot name a column of the results"),
         ({"factors": {"x": [True, False]}}, "YAML reads yes, no, on, off, true and false as truth values"),
@@ -313,9 +314,9 @@ def test_numbers_of_a_csv_are_numbers_unless_they_are_names(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "keys", "says"),
     [
-        ("p.csv", "prompt,label\na,b\n", {}, "'label' is a column of the results already; rename it: columns: "
-         "{label_of_start: label}, or leave it out: columns: []"),
-        ("p.csv", "prompt,t,x\na,b,c\n", {}, "rename it: columns: {t_of_start: t, x: x}, or leave it out: columns: [x]"),
+        ("p.csv", "prompt,label\na,b\n", {}, ("'label' is a column of the results already; rename it: columns: "
+         "{label_of_start: label}, or leave it out: columns: []")),
+        ("p.csv", "prompt,t,x\na,b,c\n", {}, "columns: {t_of_start: t, x: x}, or leave it out: columns: [x]"),
         ("p.csv", "caption,b\na,b\n", {"column": "captoin"}, "has no column 'captoin'; did you mean 'caption'?"),
         ("p.csv", "caption,b\na,b\n", {}, "needs a column named 'prompt'; it has caption, b. Say which"),
         ("p.csv", "prompt,b\na,b\n", {"columns": ["c"]}, "starts.0.columns: "),
@@ -327,11 +328,10 @@ def test_numbers_of_a_csv_are_numbers_unless_they_are_names(tmp_path: Path):
         ("p.csv", "prompt,b\na,b\n", {"skip": "blank"}, "starts.0.skip.0: "),
         ("p.csv", "prompt,b\na,b\n", {"limit": 1, "sample": 1}, "limit takes the first, sample draws"),
         ("p.csv", "prompt,b,b\na,b,c\n", {}, "two columns are named 'b'"),
-        ("p.csv", "prompt,n\n1,2\n", {"column": "n"}, "row 1: the prompt is no text, but 2; is 'n' the right column? It has "
-         "prompt, n"),
+        ("p.csv", "prompt,n\n1,2\n", {"column": "n"}, "row 1: the prompt is no text, but 2; is 'n' the right column?"),
         ("p.jsonl", '{"prompt": "a"}\nnot json\n', {}, "line 2 is not JSON: "),
         ("p.jsonl", "[1]\n", {}, "line 1 is no object such as"),
-        ("p.jsonl", '{"prompt": "a", "b": [1]}\n', {"columns": ["b"]}, "the column 'b': list is neither a text nor a number"),
+        ("p.jsonl", '{"prompt": "a", "b": [1]}\n', {"columns": ["b"]}, "the column 'b': list is neither a text nor a"),
         ("p.json", '{"prompt": "a"}', {}, "must be a list of objects"),
         ("p.json", "[", {}, "is not JSON: "),
         ("p.parquet", "no parquet", {}, "cannot be read as a dataset: "),
@@ -356,8 +356,8 @@ def test_a_missing_dataset_is_named(tmp_path: Path):
 
 
 def test_prompts_may_be_written_with_columns_in_the_experiment():
-    made = found({"prompts": ["a", {"prompt": "b", "mood": "calm", "n": 2}]})
-    assert made == [("a", {}), ("b", {"mood": "calm", "n": 2})]
+    made = found({"prompts": ["a", {"prompt": "b", "mood": "calm", "count": 2}]})
+    assert made == [("a", {}), ("b", {"mood": "calm", "count": 2})]
 
 
 @pytest.mark.parametrize(

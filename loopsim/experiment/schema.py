@@ -124,7 +124,7 @@ class Experiment(Strict):
     image_format: Literal["webp", "png", "jpeg"] = "webp"
     starts: list[StartSettings] = Field(min_length=1)
     chain: list[ChainLink] = Field(min_length=2)
-    controls: list[ControlSettings] = []
+    controls: list[ControlSettings] = Field(default_factory=list)
     embedders: Annotated[list[str], BeforeValidator(as_axis)] = Field(["postcards"], min_length=1)
 
     @model_validator(mode="after")

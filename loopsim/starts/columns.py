@@ -23,7 +23,7 @@ TAKEN = frozenset({
     # of what is exported and compared
     "trajectory", "start", "branched_from", "embedding", "text_embedding", "image_embedding", "run",
     # of the experiment file
-    "prompt", "noise",
+    "prompt", "noise", "control",
 })  # fmt: skip
 """Names of loopsim's own columns."""
 _OF_CONDITION = re.compile(r"(generator|captioner)\d*(\..*)?")

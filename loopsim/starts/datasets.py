@@ -41,7 +41,8 @@ class ArrowTable(PromptTable):
         """The values of a column; labels that a dataset keeps as numbers are named."""
         if column not in self._known:
             parts = [_column(file, column) for file in self._files]
-            self._known[column] = pa.chunked_array([c for part in parts for c in part.chunks], parts[0].type)
+            # A file whose values are all missing, or all whole numbers, has another type than its neighbour.
+            self._known[column] = pa.concat_tables(parts, promote_options="permissive")[column].combine_chunks()
         found = self._known[column]
         values: list[Any] = (found if rows is None else found.take(pa.array(rows, pa.int64()))).to_pylist()
         names = self._labels(column)
@@ -133,9 +134,8 @@ def _rows_of(file: Path) -> int:
     return int(pq.read_metadata(file).num_rows) if file.suffix == ".parquet" else _arrow(file).num_rows
 
 
-def _column(file: Path, name: str) -> pa.ChunkedArray:
-    table = pq.read_table(file, columns=[name]) if file.suffix == ".parquet" else _arrow(file)
-    return table[name]
+def _column(file: Path, name: str) -> pa.Table:
+    return pq.read_table(file, columns=[name]) if file.suffix == ".parquet" else _arrow(file).select([name])
 
 
 def _arrow(file: Path) -> pa.Table:
