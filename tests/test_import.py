@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 
 from loopsim.cli import app
 from loopsim.embed import embed_run
-from loopsim.errors import LoopsimError, UsageError
+from loopsim.errors import LoopsimError, NothingToDraw, UsageError
 from loopsim.exchange import import_run
 from loopsim.exchange.roles import SYNONYMS, choose_columns
 from loopsim.measure import measure_run
 from loopsim.records import EMPTY_CAPTION
-from loopsim.report.figures import filmstrip
+from loopsim.report.figures import draw
 from loopsim.runner import read_branch
 from loopsim.seeds import digest
 from loopsim.states import states
@@ -461,7 +461,11 @@ def test_runs_of_texts_or_pictures_only_are_measured_and_drawn(table, tmp_path):
         run, _ = imported(table(rows, f"{kind}.parquet"), tmp_path / kind)
         embed_run(run, "mock")
         assert set(measure_run(run)["modality"].dropna()) == {kind}
-        assert (filmstrip(run) is not None) is (kind == "image")
+        if kind == "image":
+            draw(run, "filmstrip")
+        else:
+            with pytest.raises(NothingToDraw, match="imported as texts or vectors"):
+                draw(run, "filmstrip")
 
 
 def test_a_large_table_is_cut_into_cohorts(table, out):

@@ -128,7 +128,7 @@ def _names(heads: pd.DataFrame, varying: Sequence[str], column: str, levels: Seq
     names = []
     for level, (_, head) in zip(levels, heads.iterrows(), strict=True):
         parts = [_value(c, head) for c in rest]
-        # A label says the factor itself.
-        parts = [level, *parts] if level not in ", ".join(parts).split(", ") else parts
-        names.append(", ".join(part for part in parts if part))
+        # A label says the factor too.
+        parts = [one for part in parts for one in part.split(", ") if one.partition("=")[0] != short(column)]
+        names.append(", ".join(part for part in (level, *parts) if part))
     return names
