@@ -28,7 +28,7 @@ def cells_of(source: Source, most: int) -> tuple[list[Cell], tuple[str, ...]]:
         The cells, and what a reader should know: more than `most` are pooled.
     """
     table, whole = source.trajectories, source.run.trajectories()["trajectory_id"]
-    by = source.request.by
+    by = source.by
     columns = [by] if by is not None else [c for c in ("label", "group") if table[c].nunique(dropna=False) > 1]
     values = table[columns].map(value_in_words).apply(tuple, axis=1) if columns else None
     names = list(dict.fromkeys(values)) if values is not None else [()]

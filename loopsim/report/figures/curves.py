@@ -53,7 +53,7 @@ def _grid(source: Source, metrics: Sequence[str], name: str) -> Drawing:
         raise NothingToDraw(
             f"{source.path}: {', '.join(metrics)} has no curve over iterations; those that have: {', '.join(CURVES)}"
         )
-    lines = lines_of(curves, source.request.by)
+    lines = lines_of(curves, source.by)
     cells = _cells(curves, metrics)
     across = 1 if source.request.width == "column" else _across(cells)
     down = math.ceil(len(cells) / across)
@@ -249,9 +249,21 @@ def _note(source: Source, curves: pd.DataFrame, raw: Raw) -> str:
         low, high = int(counts.min()), int(counts.max())
         parts.append(f"n = {low}" if low == high else f"n = {low} to {high}")
     parts.append(_BAND)
+    named = set(curves.loc[curves["modality"] == "image", "metric"])
+    if {"distance_to_start", "distance_to_first"} <= named and _same(curves):
+        parts.append("pictures begin at t = 1, so their distances to the start and to t = 1 are one")
     if raw:
         parts.append("lines with bands are corrected for the low bias of small n")
     return "; ".join(parts)
+
+
+def _same(curves: pd.DataFrame) -> bool:
+    """Whether distances of pictures to the start are those to t = 1."""
+    images = curves[curves["modality"] == "image"]
+    both = [images[images["metric"] == one].sort_values(["condition", "group", "t"]) for one in
+            ("distance_to_start", "distance_to_first")]  # fmt: skip
+    first, second = (one["value"].to_numpy(dtype=float) for one in both)
+    return len(first) == len(second) and bool(np.allclose(first, second, equal_nan=True))
 
 
 def _alt(name: str, curves: pd.DataFrame, lines: Lines) -> str:

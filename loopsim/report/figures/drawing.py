@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from loopsim import states
 from loopsim.errors import NothingToDraw, UsageError
-from loopsim.measure import METRICS, Options
+from loopsim.measure import CURVES, METRICS, Options
 from loopsim.measure.cells import checked
 from loopsim.measure.cells import key_columns as trajectory_columns
 from loopsim.report import motifs
@@ -112,13 +113,20 @@ class Source:
         self._check_by(frame, keys)
         return filtered(frame, self.request.where, keys, self.run.trajectories())
 
+    @property
+    def by(self) -> str | None:
+        """The column that was asked for, by its whole name."""
+        table = self.run.trajectories()
+        return None if self.request.by is None else whole_name(self.request.by, table, [*table.columns, "t"])
+
     def _stored(self) -> pd.DataFrame:
-        options = Options(by=(self.request.by,)) if self.request.pooled and self.request.by else Options()
-        if self.request.pooled and self.request.by is None:
+        by = self.by if self.request.pooled else None
+        if self.request.pooled and by is None:
             raise UsageError("--pooled: say by what, with --by FACTOR")
+        options = Options() if by is None else Options(by=(by,))
         path = self.run.path / options.file
         if not path.exists():
-            more = f" --by {self.request.by}" if self.request.pooled else ""
+            more = f" --by {by}" if by else ""
             raise NothingToDraw(
                 f"{self.path} has not been measured{' so' if more else ''}: `loopsim measure {self.path}{more}`"
             )
@@ -128,9 +136,8 @@ class Source:
             return pq.read_table(path).to_pandas()
 
     def _check_by(self, frame: pd.DataFrame, keys: Sequence[str]) -> None:
-        by = self.request.by
-        if by is not None and by not in keys:
-            raise UsageError(f"--by {by}: there is no such column; {_columns_in_words(frame, keys)}")
+        if self.by is not None and self.by not in keys:
+            raise UsageError(f"--by {self.by}: there is no such column to group by; {_columns_in_words(frame, keys)}")
 
     def rows(self, metrics: Sequence[str], vectors: bool = True) -> pd.DataFrame:
         """Measurements of some metrics that have a value, of the wanted modalities and embedder.
@@ -161,8 +168,9 @@ class Source:
             return f"{self.path}: no measurement of {what} is left by {chosen}"
         unknown = [name for name in metrics if name.partition(":")[0] not in METRICS]
         if unknown:
-            known = ", ".join(name for name in METRICS if ":" not in name)
-            return f"--metric {unknown[0]!r} is not known; known: {known}"
+            close = difflib.get_close_matches(unknown[0], CURVES, 3)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            return f"--metric {unknown[0]!r} is not known.{hint} Curves over iterations: {', '.join(CURVES)}"
         mend = f"`loopsim measure {self.path}` makes all that its data allow"
         return f"{self.path}: there is no measurement of {what}; {mend}"
 
@@ -253,6 +261,7 @@ def filtered(
     Raises:
         UsageError: a column or value is not there; the message lists those that are.
     """
+    where = [(whole_name(name, trajectories, columns), value) for name, value in where]
     for column in dict.fromkeys(name for name, _ in where):
         if column not in columns:
             raise UsageError(
@@ -269,6 +278,18 @@ def filtered(
     return frame
 
 
+def whole_name(name: str, frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """A column's whole name from its last part, as labels have it; of several the one that varies. Otherwise itself."""
+    if name in columns:
+        return name
+    fits = [one for one in columns if one.rpartition(".")[2] == name]
+    vary = [one for one in fits if one in frame and frame[one].map(repr).nunique() > 1]
+    for found in (vary, fits):
+        if len(found) == 1:
+            return found[0]
+    return name
+
+
 def _same(known: str, wanted: str) -> bool:
     try:
         return known == wanted or float(known) == float(wanted)
@@ -281,4 +302,5 @@ def _columns_in_words(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     vary = [name for name in there if frame[name].map(repr).nunique() > 1]
     rest = [name for name in there if name not in vary]
     head = f"those that vary: {', '.join(vary)}" if vary else "none varies in this run"
-    return f"{head}; the same everywhere: {', '.join(rest)}" if rest else head
+    some = ", ".join(rest[:4]) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
+    return f"{head}; the same everywhere: {some}" if rest else head

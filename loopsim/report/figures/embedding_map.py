@@ -83,7 +83,7 @@ def picked_notes(source: Source, chosen: list[str]) -> tuple[str, ...]:
 
 def _colours(source: Source) -> _Colours:
     """By what is asked for; by condition or group where there are several; by iteration otherwise."""
-    table, by = source.trajectories, source.request.by
+    table, by = source.trajectories, source.by
     if by is None:
         by = next((c for c in ("label", "group") if table[c].nunique(dropna=False) > 1), "t")
     column = "label" if by == "condition" else by

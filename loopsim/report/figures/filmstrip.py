@@ -99,7 +99,8 @@ def _heads(source: Source, ids: list[str]) -> tuple[list[_Row], list[int]]:
         one = table.loc[name]
         start = one["start_text"] if isinstance(one["start_text"], str) else "(a picture)"
         notes = [str(one[c]) for c in several] + ([extra[name]] if name in extra else [])
-        rows.append(_Row(name, "\n".join([*(f"[{note}]" for note in notes), start]), marked.get(name)))
+        head = "\n".join([*(f"[{note}]".replace(", ", ",\n") for note in notes), start])
+        rows.append(_Row(name, head, marked.get(name)))
     return rows, list(marked.values())
 
 
@@ -135,11 +136,9 @@ def _head(axes: Axes, row: _Row, inches: float) -> None:
     axes.axis("off")
     axes.set_box_aspect(1)
     axes.set_anchor("N")
-    letters = max(9, int(inches * 17))
-    axes.text(0.5, 0.5, wrap(row.head, letters, max(6, int(inches * 9))), ha="center", va="center", fontsize=6,
-              style="italic")  # fmt: skip
-    axes.text(0.5, -0.04, row.trajectory_id[:8], transform=axes.transAxes, ha="center", va="top", fontsize=5,
-              color=GREY)  # fmt: skip
+    letters = max(10, int(inches * 21))
+    note = wrap(row.head, letters, max(7, int(inches * 11))) + f"\n({row.trajectory_id[:8]})"
+    axes.text(0.5, 1.0, note, transform=axes.transAxes, ha="center", va="top", fontsize=5.5, style="italic")
 
 
 def _cell(axes: Axes, picture: bytes | None, text: str | None, status: str, inches: float, marked: bool) -> None:

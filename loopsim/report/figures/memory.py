@@ -31,7 +31,7 @@ def memory(source: Source) -> Drawing:
             "makes: set `replicates: 2` in the experiment file and run it again; the run is extended"
         )
     shares = rows[(rows["metric"] == "memory") & rows["item"].isin(_WINDOWS)]
-    lines = lines_of(pd.concat([curves, shares]), source.request.by)
+    lines = lines_of(pd.concat([curves, shares]), source.by)
     there = [m for m in MODALITIES if (curves["modality"] == m).any()]
     columns = 1 if source.request.width == "column" else len(there)
     width = WIDTHS[source.request.width]

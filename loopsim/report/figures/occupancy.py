@@ -110,7 +110,7 @@ _MOST_MATRICES = 6
 def transitions(source: Source) -> Drawing:
     """Where trajectories go from each motif in one iteration: a matrix of shares, with counts."""
     counted = source.rows(("transition_count",))
-    by = source.request.by
+    by = source.by
     modalities = [m for m in ("image", "text") if (counted["modality"] == m).any()]
     names = _cell_names(counted, by)
     notes: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def transitions(source: Source) -> Drawing:
     width = WIDTHS[source.request.width]
     across = 1 if source.request.width == "column" else min(2, len(cells))
     down = math.ceil(len(cells) / across)
-    figure = Figure(figsize=(width, down * (width / across * 0.94) + 0.35), layout="constrained")
+    figure = Figure(figsize=(width, down * (width / across * 1.02) + 0.3), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (name, modality, counts) in zip(grid, matrices, strict=False):
         _draw_matrix(axes, counts, width / across)

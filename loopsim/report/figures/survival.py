@@ -9,19 +9,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from loopsim.errors import UsageError
 from loopsim.report.figures import panels
 from loopsim.report.figures.drawing import MODALITIES, Drawing, Source
 from loopsim.report.figures.style import WIDTHS, add_note, iterations, legend_rows, title
 from loopsim.report.lines import Line, Lines, lines_of
 
 _MOST_CATEGORIES = 9
+_METRICS = ("concept_survival", "concept_survival_modelled")
 
 
 def survival(source: Source) -> Drawing:
     """Share of the concepts named at the start that are not yet lost, a panel a category and modality."""
-    rows = source.rows(source.request.metrics or ("concept_survival",))
+    wanted = source.request.metrics or ("concept_survival",)
+    for name in wanted:
+        if name not in _METRICS:
+            raise UsageError(f"--metric {name!r}: survival is drawn of {' or '.join(_METRICS)}")
+    rows = source.rows(wanted)
     rows = rows[rows["t"].notna() & rows["value"].notna()]
-    lines = lines_of(rows, source.request.by)
+    lines = lines_of(rows, source.by)
     categories = sorted(dict.fromkeys(rows["item"]), key=lambda one: one != "all")
     notes = panels.crowd_note(lines)
     if len(categories) > _MOST_CATEGORIES:

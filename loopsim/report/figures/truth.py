@@ -26,7 +26,7 @@ def truth(source: Source) -> Drawing:
     names = {None: "attribute_entropy"} | {one: f"{one}_entropy" for one in world.ATTRIBUTES}
     rows = source.rows(tuple(names.values()))
     rows = rows[rows["t"].notna()]
-    lines = lines_of(rows, source.request.by)
+    lines = lines_of(rows, source.by)
     width = WIDTHS[source.request.width]
     across = 1 if source.request.width == "column" else 3
     down = -(-len(names) // across)
