@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,19 @@ import torch
 
 from loopsim import catalog
 from loopsim.errors import ModelError
-from loopsim.models import load_generator
+from loopsim.models import check_model, load_generator
 from loopsim.models.generator_checks import check_settings, remarks
 from loopsim.models.generator_files import checkpoint_of
+from loopsim.models.loras import choose_lora
 from loopsim.presets.generators import FEW_STEPS
 from loopsim.records import ModelSpec
+from loopsim.runner import run_plan
 from tests import tiny_generators as tiny
 from tests.test_generators import spec_for, tiny_dir
+from tests.test_generators_parts import lora
+from tests.test_generators_pinned import put
 
-__all__ = ["tiny_dir"]
+__all__ = ["lora", "put", "tiny_dir"]
 
 
 def named(model: str, **settings: object) -> ModelSpec:
@@ -64,15 +70,78 @@ REFUSED = [
     ("sd", {"temperature": 0.5}, "temperature is for generators that draw token by token"),
     ("sd", {"top_k": 5}, "top_k is for generators that draw token by token"),
     ("sd", {"base": "sdxl"}, "is a whole pipeline, and takes no base"),
+    ("sd", {"t5": False}, "third text encoder of Stable Diffusion 3 is loaded, and this is Stable Diffusion, which"),
+    ("flux-dev", {"t5": True}, "and this is FLUX.1, which has none; leave t5 out"),
+    ("sd3-no-t5", {"t5": True}, "t5: true, but it comes without T5 (model_index.json); leave t5 out"),
+    ("sd", {"revision": "main"}, "revision is a branch, tag or commit on the hub, and this is a directory; leave it"),
+    ("sd", {"scheduler": "Euler"}, "scheduler 'Euler': this generator can use DDIMScheduler,"),
+    ("sd", {"scheduler": "DDIMScheduler(trailing)"}, "options are written NAME(key=value, key=value)"),
+    ("sd", {"scheduler": "DDIMScheduler(spacing=trailing)"}, "DDIMScheduler has no 'spacing', but num_train"),
+    ("sd", {"scheduler": "DDIMScheduler(timestep_spacing=even)"}, "with steps: 2: even is not supported"),
+    ("sd", {"scheduler": "LCMScheduler", "steps": 60}, "scheduler 'LCMScheduler' with steps: 60: "),
+    ("sd", {"scheduler": "what is this"}, "it is written NAME, or NAME(key=value, key=value)"),
+    ("flux-dev", {"scheduler": "DDIMScheduler"}, "scheduler 'DDIMScheduler': this generator can use "),
+    ("cascade", {"scheduler": "DDPMWuerstchenScheduler"}, "has stages, each with a scheduler of its own; write native"),
+    ("pixart", {"loras": "a/b"}, "a PixArtSigmaPipeline takes no loras; leave loras out"),
+    ("sd", {"loras": "a/b/x.bin"}, "lora 'a/b' is a pickle (x.bin)"),
+    ("sd", {"loras": "./gone.safetensors"}, "there is no such file; a LoRA is"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "settings", "message"), REFUSED, ids=lambda v: str(v)[:40])
 def test_what_cannot_be_is_refused_before_weights_are_read(tiny_dir, unread, name, settings, message):
+    for refuse in (check_model, lambda spec: load_generator(spec, "cpu")):
+        with pytest.raises(ModelError) as caught:
+            refuse(spec_for(tiny_dir(name), name, **settings))
+        assert message in str(caught.value)
+        assert str(caught.value).startswith("generator ") or "lora" in message or "LoRA" in message
+
+
+@pytest.mark.parametrize("name", [*tiny.BUILDERS, *tiny.TOKEN_BUILDERS])
+def test_what_can_be_passes_the_check(tiny_dir, unread, name):
+    if name == "sdxl-refiner":
+        with pytest.raises(ModelError, match="is no text-to-image pipeline: it needs more than a prompt"):
+            check_model(spec_for(tiny_dir(name), name))
+    else:
+        check_model(spec_for(tiny_dir(name), name))
+
+
+@pytest.mark.parametrize("name", ["sd", "sd3", "sdxl"])
+def test_every_scheduler_that_the_message_names_passes_the_check(tiny_dir, name):
     with pytest.raises(ModelError) as caught:
-        load_generator(spec_for(tiny_dir(name), name, **settings), "cpu")
-    assert message in str(caught.value)
-    assert str(caught.value).startswith("generator ")
+        check_model(spec_for(tiny_dir(name), name, scheduler="none"))
+    usable = str(caught.value).partition("can use ")[2].partition(";")[0].split(", ")
+    assert {"LCMScheduler", "DPMSolverMultistepScheduler"} <= set(usable) or name == "sd3"
+    for scheduler in usable:
+        check_model(spec_for(tiny_dir(name), name, scheduler=scheduler))
+
+
+def test_the_schedulers_of_presets_go_with_their_pipelines(tiny_dir):
+    entries = [e for e in catalog.ENTRIES if e.role == "generator" and "scheduler" in e.defaults]
+    chosen = {e.name: str(e.defaults["scheduler"]) for e in entries if e.defaults["scheduler"]}
+    assert set(chosen) == {"sdxl-lightning", "sdxl-lcm"}  # both on SDXL, whose own is Euler's
+    for scheduler in chosen.values():
+        generator = load_generator(spec_for(tiny_dir("sdxl"), "sdxl", scheduler=scheduler, guidance=1.0), "cpu")
+        assert type(generator.pipe.scheduler).__name__ == scheduler.partition("(")[0]
+        assert generator.generate(tiny.PROMPTS[:2], [1, 2])[0].pixels.std() > 5
+
+
+def test_a_wrong_cell_of_the_grid_is_refused_before_there_is_a_run(planned, out):
+    grid = {"model": "postcards", "scheduler": ["native", "DDIMScheduler", "DDIMSchedular"]}
+    with pytest.raises(ModelError, match=r"generator 'postcards': scheduler 'DDIMSchedular': this generator can use "):
+        run_plan(planned(generator=grid), out)
+    assert not out.exists()
+
+
+def test_checking_needs_no_torch(tmp_path):
+    program = (
+        "import sys\nfrom loopsim import catalog, models\nfrom loopsim.records import ModelSpec\n"
+        "settings = catalog.settings_of('generator', 'postcards', {})\n"
+        "models.check_model(ModelSpec('generator', 'postcards', settings))\n"
+        "print([name for name in ('torch', 'diffusers', 'transformers') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
 
 
 def test_the_units_of_the_published_models_follow_from_their_configurations(tmp_path):
@@ -154,6 +223,66 @@ def test_a_text_model_is_no_generator(tmp_path):
         load_generator(named(str(tmp_path)), "cpu")
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config.json": {"model_type": "blip"}}, "a 'blip' model of transformers, which describes pictures: name it"),
+        ({"config.json": {"model_type": "qwen2_vl", "vision_config": {}}}, "which describes pictures: name it"),
+        ({"config.json": {"model_type": "clip"}}, "a 'clip' model of transformers, which embeds: name it"),
+        ({"config.json": {"model_type": "resnet"}}, "a 'resnet' model of transformers, which draws no pictures"),
+        ({"open_clip_config.json": {}}, "a model of open_clip, which embeds: name it under embedders"),
+        ({"modules.json": [], "config.json": {"model_type": "bert"}}, "a model of sentence-transformers, which embeds"),
+        ({"adapter_config.json": {}}, "an adapter (a LoRA): name the pipeline that it was made for as the model, and"),
+        ({"scheduler_config.json": {}}, "a scheduler: name the pipeline as the model, and this one's class"),
+        ({}, "it has no model_index.json"),
+    ],
+)  # fmt: skip
+def test_another_kind_of_model_is_told_where_it_belongs(tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ModelError) as caught:
+        check_model(named(str(tmp_path)))
+    assert message in str(caught.value)
+
+
+def test_on_the_hub_too(put, tmp_path):
+    for repository, name, content in (
+        ("owner/captioner", "config.json", {"model_type": "blip"}),
+        ("owner/unet", "config.json", {"_class_name": "UNet2DConditionModel"}),
+        ("owner/janus", "config.json", {"model_type": "janus"}),
+        ("owner/nothing", "notes.txt", {}),
+    ):
+        folder = tmp_path / repository.replace("/", "-")
+        folder.mkdir()
+        (folder / name).write_text(json.dumps(content))
+        put(repository, folder, "a" * 40)
+    for repository, message in (
+        ("owner/captioner", "which describes pictures: name it as the captioner"),
+        ("owner/unet", "it is one component, a UNet2DConditionModel; .*`hf download owner/unet --local-dir DIRECTORY`"),
+        ("owner/janus", "it draws token by token, .*`hf download owner/janus --local-dir DIRECTORY`"),
+        ("owner/nothing", r"it has no model_index\.json"),
+        ("owner/gone", "owner/gone is not in the cache, and HF_HUB_OFFLINE is set.*`hf download owner/gone`"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            check_model(named(repository))
+
+
+def test_a_hub_that_refuses_is_told_with_what_mends_it(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    from loopsim.models.hosted.client import httpx
+
+    response = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co/owner/name"))
+
+    def refuse(*arguments, **keywords):
+        raise errors.GatedRepoError("403", response=response)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(ModelError, match=r"owner/name is gated\. Accept its terms"):
+        check_model(named("owner/name"))
+
+
 def test_an_empty_directory_is_no_generator(tmp_path):
     with pytest.raises(ModelError, match=r"is no text-to-image model: it has no model_index\.json"):
         load_generator(named(str(tmp_path)), "cpu")
@@ -218,6 +347,104 @@ def test_code_that_a_repository_brings_is_not_run(tiny_dir, tmp_path):
         match=r"brings code of its own \(unet/own_unet\.py\), which would run here: .* write trust_remote_code: true",
     ):
         load_generator(named(str(tmp_path / "mine"), guidance=1.0), "cpu")
+
+
+# ---- what is put on it ----------------------------------------------------------------------------------------------
+
+
+def test_a_preset_is_no_base_if_it_is_more_than_a_pipeline(tiny_dir, tmp_path):
+    shutil.copytree(tiny_dir("sdxl") / "unet", tmp_path / "mine")
+    with pytest.raises(
+        ModelError, match=r"base 'sdxl-lcm' is more than a pipeline.*write base: stabilityai/.*beside it"
+    ):
+        check_model(named(str(tmp_path / "mine"), base="sdxl-lcm", guidance=1.0))
+
+
+def test_a_lora_is_no_single_file_of_weights(tiny_dir, lora, tmp_path):
+    with pytest.raises(ModelError, match=r"is a LoRA, which goes on top of a model; write model: .*sd, loras: .*@1"):
+        check_model(named(str(lora), base=str(tiny_dir("sd"))))
+    (tmp_path / "cut.safetensors").write_bytes(lora.read_bytes()[:40])
+    with pytest.raises(ModelError, match="is no safetensors file, or was cut off"):
+        check_model(named(str(tmp_path / "cut.safetensors"), base=str(tiny_dir("sd"))))
+
+
+def test_a_pipeline_that_takes_no_single_file_says_so(tiny_dir, tmp_path):
+    tiny.save_as_single_file(tiny_dir("sd"), tmp_path / "mine.safetensors")
+    with pytest.raises(ModelError, match="takes no single file of weights"):
+        check_model(named(str(tmp_path / "mine.safetensors"), base=str(tiny_dir("kandinsky-3"))))
+
+
+def test_a_refiner_is_a_pipeline_of_its_kind(tiny_dir, tmp_path):
+    check_model(spec_for(tiny_dir("sdxl"), "sdxl", refiner=str(tiny_dir("sdxl-refiner"))))
+    with pytest.raises(
+        ModelError, match=r"refiner .*sd' is a StableDiffusionPipeline; Stable Diffusion XL is refined by"
+    ):
+        check_model(spec_for(tiny_dir("sdxl"), "sdxl", refiner=str(tiny_dir("sd"))))
+    with pytest.raises(ModelError, match=r"refiner .* has no model_index\.json"):
+        check_model(spec_for(tiny_dir("sdxl"), "sdxl", refiner=str(tmp_path)))
+
+
+def test_a_directory_of_loras_says_which_there_are(tiny_dir, lora, tmp_path):
+    for name in ("one.safetensors", "two.safetensors"):
+        shutil.copy(lora, tmp_path / name)
+    with pytest.raises(ModelError, match=r"holds several files: write which, .*one\.safetensors, two\.safetensors"):
+        check_model(spec_for(tiny_dir("sd"), "sd", loras=str(tmp_path)))
+    check_model(spec_for(tiny_dir("sd"), "sd", loras=f"{tmp_path / 'two.safetensors'}@0.5"))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["x.safetensors"], "x.safetensors"),
+        (["README.md", "pytorch_lora_weights.safetensors", "extra.safetensors"], "pytorch_lora_weights.safetensors"),
+        (["optimizer.safetensors", "x.safetensors"], "x.safetensors"),
+        (["x.bin", "x.safetensors"], "x.safetensors"),
+        (["a.safetensors", "b.safetensors"], None), (["README.md"], None), (["x.bin"], None),
+    ],
+)  # fmt: skip
+def test_the_file_of_a_lora_is_found_or_asked_for(names, expected):
+    if expected is None:
+        with pytest.raises(ModelError, match=r"^me (holds|is a pickle)"):
+            choose_lora(names, False, "me")
+    else:
+        assert choose_lora(names, False, "me") == expected
+
+
+def test_a_component_whose_only_weights_are_pickles_is_refused_before_loading(tiny_dir, tmp_path, unread):
+    shutil.copytree(tiny_dir("sd"), tmp_path / "mine")
+    file = tmp_path / "mine" / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_suffix(".bin"))
+    with pytest.raises(ModelError, match=r"no safetensors: pickles can run any program.*write allow_pickle: true"):
+        check_model(spec_for(tmp_path / "mine", "sd"))
+    check_model(spec_for(tmp_path / "mine", "sd", allow_pickle=True))
+
+
+# ---- LoRAs of presets ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("my/style@0.8", "latent-consistency/lcm-lora-sdxl + my/style@0.8"),
+        ("my/style + my/other@-0.5", "latent-consistency/lcm-lora-sdxl + my/style + my/other@-0.5"),
+        ("latent-consistency/lcm-lora-sdxl@0.7", "latent-consistency/lcm-lora-sdxl@0.7"),
+        ("my/style + latent-consistency/lcm-lora-sdxl@0.7", "my/style + latent-consistency/lcm-lora-sdxl@0.7"),
+    ],
+)
+def test_a_presets_lora_stays_beside_the_users(given, expected):
+    assert named("sdxl-lcm", loras=given).settings["loras"] == expected
+    check_settings(named("sdxl-lcm", loras=given))
+
+
+def test_a_preset_without_a_lora_takes_the_users_alone():
+    assert named("sdxl", loras="my/style@0.8").settings["loras"] == "my/style@0.8"
+
+
+def test_a_distilling_lora_on_the_plain_model_takes_the_guidance_it_was_trained_with():
+    lightning = "ByteDance/SDXL-Lightning/sdxl_lightning_4step_lora.safetensors"
+    with pytest.raises(ModelError, match=r"guidance 5 on a distilled model, which was trained for 0 to 1"):
+        check_settings(named("sdxl", loras=f"{lightning}@1 + my/style"))
+    check_settings(named("sdxl", loras=f"{lightning}@1", guidance=0.0))
 
 
 # ---- only said -------------------------------------------------------------------------------------------------------

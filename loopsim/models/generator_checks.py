@@ -11,7 +11,7 @@ from loopsim.errors import ModelError
 from loopsim.models.generator_classes import check_code, way_of
 from loopsim.models.generator_files import Checkpoint, checkpoint_of
 from loopsim.models.generator_kinds import no_pipeline
-from loopsim.models.generator_parts import check_parts
+from loopsim.models.generator_parts import check_base_name, check_parts
 from loopsim.models.generator_schedulers import check_scheduler
 from loopsim.models.revisions import hub_id
 from loopsim.presets.entry import DIFFUSERS
@@ -45,6 +45,8 @@ def check_settings(spec: ModelSpec) -> None:
         raise ModelError(f"{who}: style {s['style']!r} is unknown; there are {', '.join(sorted(STYLES))}")
     if s.get("refiner_start") and not s.get("refiner"):
         raise ModelError(f"{who}: refiner_start says when a refiner takes over, and there is none; set refiner too")
+    if s.get("base"):
+        check_base_name(spec)
     few, guidance = few_steps_of(spec), float(s.get("guidance") or 0.0)
     if few is not None and not few.lowest <= guidance <= few.highest:
         span = f"{few.lowest:g}" if few.lowest == few.highest else f"{few.lowest:g} to {few.highest:g}"

@@ -35,7 +35,12 @@ def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         _check_weights(spec, checkpoint)
 
 
-def _check_base(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+def check_base_name(spec: ModelSpec) -> None:
+    """Refuse a preset as a base that has more than its pipeline.
+
+    Raises:
+        ModelError: the message says what to write instead; or there is no such model.
+    """
     who, base = f"generator {spec.model!r}", str(spec.settings["base"])
     entry = catalog.find("generator", base)
     more = {key: entry.defaults[key] for key in ("loras", "refiner", "base") if entry.defaults.get(key)}
@@ -45,6 +50,9 @@ def _check_base(spec: ModelSpec, checkpoint: Checkpoint) -> None:
             f"{who}: base {base!r} is more than a pipeline, and a base brings its pipeline only; write base: "
             f"{more.get('base', entry.location)}, and beside it {wanted}"
         )
+
+
+def _check_base(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     if checkpoint.weights is None:
         return
     if checkpoint.weights.is_dir():
@@ -53,7 +61,8 @@ def _check_base(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         _check_single_file(spec, checkpoint.weights)
         if not hasattr(class_of(spec, checkpoint), "from_single_file"):
             raise ModelError(
-                f"{who}: a {checkpoint.class_name()} takes no single file of weights; name a directory instead"
+                f"generator {spec.model!r}: a {checkpoint.class_name()} takes no single file of weights; name a "
+                "directory instead"
             )
 
 

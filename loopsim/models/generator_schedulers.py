@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from loopsim.errors import ModelError
@@ -48,23 +49,59 @@ def make_scheduler(text: str, native: Any, config: Mapping[str, Any], steps: int
         ModelError: it does not go with the pipeline, or does not take the options or the steps.
     """
     name, options = parse_scheduler(text)
-    known = {kind.__name__: kind for kind in native._get_compatibles()}
+    known = _alike(native)
     if name not in known:
-        raise ModelError(
-            f"scheduler {name!r}: this generator can use {', '.join(sorted(known))}; or write scheduler: native"
-        )
+        usable = ", ".join(sorted(n for n, kind in known.items() if _fault(kind, config, {}, steps) is None))
+        raise ModelError(f"scheduler {name!r}: this generator can use {usable}; or write scheduler: native")
     takes = inspect.signature(known[name].__init__).parameters
     unknown = [key for key in options if key not in takes]
     if unknown:
         raise ModelError(f"scheduler {text!r}: {name} has no {unknown[0]!r}, but {', '.join(list(takes)[1:])}")
-    try:
-        made = known[name].from_config(dict(config), **options)
-        moved = "mu" in inspect.signature(made.set_timesteps).parameters and made.config.get("use_dynamic_shifting")
-        made.set_timesteps(steps, **({"mu": 1.0} if moved else {}))  # what a wrong option, or too many steps, come to
+    fault = _fault(known[name], config, options, steps)
+    if fault is not None:
+        raise ModelError(f"scheduler {text!r} with steps: {steps}: {fault}")
+    with _quiet():
         return known[name].from_config(dict(config), **options)
-    except (ValueError, TypeError, NotImplementedError, ImportError, AttributeError, IndexError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"scheduler {text!r} with steps: {steps}: {first[:300]}") from None
+
+
+_DISTILLED = ("LCMScheduler", "TCDScheduler")
+"""What models and LoRAs distilled to few steps are drawn with. diffusers does not count them among those that go with
+Stable Diffusion's, though they read the same configuration, and the cards of such LoRAs ask for them."""
+
+
+def _alike(native: Any) -> dict[str, Any]:
+    """Name to class of the schedulers that go with one."""
+    import diffusers
+
+    found = {kind.__name__: kind for kind in native._get_compatibles()}
+    more = _DISTILLED if "DDIMScheduler" in found else ()
+    return found | {name: getattr(diffusers, name) for name in more}
+
+
+def _fault(kind: Any, config: Mapping[str, Any], options: Mapping[str, object], steps: int) -> str | None:
+    """What a wrong option, or too many steps, come to when a scheduler is made; None where all is well."""
+    try:
+        with _quiet():
+            made = kind.from_config(dict(config), **options)
+            moved = "mu" in inspect.signature(made.set_timesteps).parameters
+            made.set_timesteps(steps, **({"mu": 1.0} if moved and made.config.get("use_dynamic_shifting") else {}))
+    except (ValueError, TypeError, NotImplementedError, ImportError, AttributeError, LookupError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[0][:300] if lines else type(error).__name__
+    return None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Options of one scheduler that another has no use for are remarked upon by diffusers, each time."""
+    import diffusers
+
+    before = diffusers.logging.get_verbosity()
+    diffusers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers.logging.set_verbosity(before)
 
 
 def check_scheduler(spec: ModelSpec, checkpoint: Checkpoint, row: Pipeline | None) -> None:
