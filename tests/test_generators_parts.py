@@ -15,15 +15,16 @@ import torch
 from safetensors.torch import load_file
 
 from loopsim import catalog
-from loopsim.errors import ModelError
+from loopsim.errors import ModelError, OtherExperimentError
 from loopsim.experiment import parse_experiment
+from loopsim.models import check_model, load_generator
 from loopsim.models import generator_memory as memory
-from loopsim.models import load_generator
 from loopsim.models.loras import Lora, parse_loras
 from loopsim.plan import make_plan
+from loopsim.presets.entry import DIFFUSERS, Entry
 from loopsim.presets.styles import EXPANSION, STYLES, drawn_prompt, negative_of
 from loopsim.records import ModelSpec
-from loopsim.runner import ModelPool, run_plan
+from loopsim.runner import ModelPool, notices, run_plan
 from tests import tiny_generators as tiny
 from tests.test_generators import far, spec_for, tiny_dir
 
@@ -167,6 +168,47 @@ def test_a_pipeline_without_safetensors_is_refused_unless_pickles_are_allowed(ti
     np.testing.assert_array_equal(draw(tmp_path / "mine", "sd", allow_pickle=True), plain)
 
 
+def test_a_preset_may_be_one_component_on_another_presets_pipeline(tmp_path, monkeypatch):
+    # As the further embedded generators are: a UNet of their own, all else from the shipped pipeline.
+    torch.manual_seed(2)
+    unet = diffusers.UNet2DConditionModel.from_pretrained(Path(catalog.find("generator", "postcards").path()) / "unet")
+    for parameter in unet.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    unet.half().save_pretrained(tmp_path / "flat" / "unet")
+    row = Entry(
+        "postcards-tiny", "generator", DIFFUSERS, f"package:{tmp_path}/flat/unet", "as postcards, another world",
+        {"base": "postcards", "steps": 2, "guidance": 2.0}, "Stable Diffusion", "64x64", "Apache 2.0", 32, 0.1,
+    )  # fmt: skip
+    monkeypatch.setattr(catalog, "ENTRIES", (*catalog.ENTRIES, row))
+    assert row.embedded
+    raw = {
+        "name": "try", "iterations": 1, "starts": ["two red boats by the sea"], "captioner": "mock",
+        "generator": [{"model": "postcards", "steps": 2}, "postcards-tiny"],
+    }  # fmt: skip
+    experiment = parse_experiment(raw)
+    assert experiment.embedders == ["postcards"]  # the judge of the same small world
+    plan = make_plan(experiment)
+    assert not [line for line in notices(plan) if "knows nothing beyond" in line]
+    run = run_plan(plan, tmp_path / "run", device="cpu", threads=1, pool=ModelPool("cpu"))
+    assert run.steps(["image", "t"], images=True).query("t == 1")["image"].map(lambda i: i["bytes"]).nunique() == 2
+    (mine,) = (m for m in run.manifest["provenance"]["models"] if m["model"] == "postcards-tiny")
+    assert sorted(mine["files"]) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    (base,) = mine["parts"]
+    assert base["part"] == "base"
+    assert {"model_index.json", "vae/config.json", "unet/config.json"} <= set(base["files"])
+    with pytest.raises(ModelError, match="scheduler 'Euler': this generator can use"):
+        check_model(ModelSpec("generator", "postcards-tiny", catalog.settings_of(
+            "generator", "postcards-tiny", {"scheduler": "Euler"})))  # fmt: skip
+    config = tmp_path / "flat" / "unet" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(OtherExperimentError, match=r"other files of the generator postcards-tiny: config\.json"):
+        run_plan(plan, tmp_path / "run", device="cpu")
+    shutil.rmtree(tmp_path / "flat")
+    with pytest.raises(ModelError, match="'postcards-tiny' is not in this installation of loopsim; install it anew"):
+        run_plan(plan, tmp_path / "other", device="cpu")
+    assert not (tmp_path / "other").exists()
+
+
 # ---- refiner ---------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +228,46 @@ def test_a_refined_picture_is_the_same_alone_and_among_others(tiny_dir):
     together = generator.generate(tiny.PROMPTS, [1, 2, 3, 4])
     for k, prompt in enumerate(tiny.PROMPTS):
         assert far(generator.generate([prompt], [k + 1])[0].pixels, together[k].pixels) <= 1
+
+
+# ---- without T5 ------------------------------------------------------------------------------------------------------
+
+
+def test_stable_diffusion_3_draws_without_its_t5_where_that_is_asked_for(tiny_dir):
+    path = tiny_dir("sd3")
+    generator = load_generator(spec_for(path, "sd3", t5=False), "cpu")
+    assert generator.pipe.text_encoder_3 is None
+    assert generator.pipe.tokenizer_3 is None
+    assert generator.describe_settings()["t5"] is False
+    assert generator.token_limit == 77
+    mine = generator.generate(tiny.PROMPTS, [1, 2, 3, 4])
+    assert far(mine[0].pixels, draw(path, "sd3")) > 0
+    for k, prompt in enumerate(tiny.PROMPTS):
+        assert far(generator.generate([prompt], [k + 1])[0].pixels, mine[k].pixels) <= 1
+    np.testing.assert_array_equal(draw(path, "sd3", t5=True), draw(path, "sd3"))
+
+
+def test_a_checkpoint_that_came_without_it_draws_the_same(tiny_dir, tmp_path):
+    # As `sd3-no-t5` is saved: the same pipeline, with nothing in T5's place.
+    shutil.copytree(tiny_dir("sd3"), tmp_path / "mine")
+    tiny.edit(tmp_path / "mine" / "model_index.json", text_encoder_3=[None, None], tokenizer_3=[None, None])
+    left_out = draw(tiny_dir("sd3"), "sd3", t5=False)
+    np.testing.assert_array_equal(draw(tmp_path / "mine", "sd3"), left_out)
+    np.testing.assert_array_equal(draw(tmp_path / "mine", "sd3", t5=False), left_out)
+
+
+def test_with_and_without_t5_are_two_conditions_and_two_models_in_memory(tiny_dir, tmp_path):
+    experiment = parse_experiment(
+        {
+            "name": "try", "iterations": 1, "starts": tiny.PROMPTS[:2], "captioner": "mock", "embedders": "mock",
+            "generator": {"model": str(tiny_dir("sd3")), "steps": 1, "t5": [True, False]},
+        }
+    )  # fmt: skip
+    plan = make_plan(experiment)
+    assert [condition.label for condition in plan.conditions] == ["t5=True", "t5=False"]
+    run = run_plan(plan, tmp_path / "run", device="cpu", threads=1, pool=ModelPool("cpu"))
+    (end,) = (event for event in run.events() if event["event"] == "end")
+    assert sorted(str(m.get("t5")) for m in end["models"] if m["adapter"] == "DiffusersGenerator") == ["False", "True"]
 
 
 # ---- styles ----------------------------------------------------------------------------------------------------------

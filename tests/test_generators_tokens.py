@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from loopsim import catalog
 from loopsim.errors import ModelError
-from loopsim.models import load_generator
-from loopsim.models.autoregressive import GridSampler, TokenSampler, guided
+from loopsim.models import check_model, load_generator
+from loopsim.models.autoregressive import AutoregressiveGenerator, GridSampler, TokenSampler, guided
+from loopsim.models.token_checks import native_of, token_remarks
 from loopsim.records import ModelSpec
+from loopsim.runner import run_plan
 from tests import tiny_generators as tiny
 from tests.test_generators import far, loaded, spec_for, tiny_dir
 
@@ -120,13 +125,75 @@ def test_emu3_draws_other_sizes(loaded):
         ("janus", {"steps": 20}, "draws token by token and has no steps; leave that out"),
         ("janus", {"loras": "a/b", "scheduler": "DDIMScheduler"}, "has no loras, scheduler; leave"),
         ("emu3", {"placement": "swap", "compile": True}, "has no compile, placement; leave"),
-        ("emu3", {"refiner": "a/b"}, "has no refiner; leave"),
+        ("emu3", {"refiner": "a/b"}, "has no refiner; leave that out"),
+        ("janus", {"t5": True}, "has no t5; leave that out"),
+        ("janus", {"revision": "main"}, "revision is a branch, tag or commit on the hub, and this is a directory"),
+        ("emu3", {"style": "baroque"}, "style 'baroque' is unknown; there are 3d-render, anime"),
     ],
 )
-def test_what_means_nothing_to_it_is_refused(tiny_dir, name, settings, message):
-    with pytest.raises(ModelError) as caught:
-        load_generator(spec_for(tiny_dir(name), name, **settings), "cpu")
-    assert message in str(caught.value)
+def test_what_means_nothing_to_it_is_refused_before_and_at_loading(tiny_dir, monkeypatch, name, settings, message):
+    monkeypatch.setattr(AutoregressiveGenerator, "_load", lambda *a: pytest.fail("weights were read"))
+    for refuse in (check_model, lambda spec: load_generator(spec, "cpu")):
+        with pytest.raises(ModelError) as caught:
+            refuse(spec_for(tiny_dir(name), name, **settings))
+        assert message in str(caught.value)
+        assert str(caught.value).startswith("generator ")
+
+
+@pytest.mark.parametrize("name", tiny.TOKEN_BUILDERS)
+def test_a_setting_that_a_loaded_model_cannot_take_is_refused_too(loaded, name):
+    generator = loaded(name)
+    before = generator.settings
+    with pytest.raises(ModelError, match="has no compile; leave that out"):
+        generator.configure({**before, "compile": True})
+    assert generator.settings == before
+
+
+def test_a_wrong_cell_is_refused_before_there_is_a_run(tiny_dir, planned, out):
+    grid = {"model": str(tiny_dir("janus")), "size": ["native", "64x64"]}
+    with pytest.raises(ModelError, match="size 64x64: it draws 32x32 only; write size: native"):
+        run_plan(planned(generator=grid), out)
+    assert not out.exists()
+
+
+def test_what_the_configuration_leaves_out_is_what_transformers_has(tiny_dir, loaded):
+    assert native_of({"model_type": "janus"}) == "384x384"
+    config = transformers.JanusConfig()
+    assert config.vision_config.num_image_tokens == 576
+    assert len(config.vq_config.channel_multiplier) == 5
+    assert native_of({"model_type": "emu3"}) is None
+    assert loaded("emu3").processor.downsample_ratio == 8
+    there = json.loads((tiny_dir("janus") / "config.json").read_text())
+    assert native_of(there) == loaded("janus").family.native() == "32x32"
+
+
+# ---- styles ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_style_is_drawn_and_what_goes_unheard_of_it_is_said(loaded):
+    generator = loaded("janus")
+    before = generator.settings
+    plain = generator.generate(tiny.PROMPTS[:1], [1])[0].pixels
+    try:
+        for _ in range(2):
+            generator.configure({**before, "style": "anime"})
+            drawn = generator.generate(tiny.PROMPTS[:1], [1])[0]
+            generator.configure(before)
+        assert drawn.details == {"prompt": f"{tiny.PROMPTS[0]}, anime, clean line art, cel shading, bright colours"}
+        assert far(drawn.pixels, plain) > 0
+    finally:
+        generator.configure(before)
+    lines = [line for line in generator.notices if "anime" in line]
+    assert len(lines) == 1  # said once, whenever it is first asked for
+    assert lines[0].endswith("the negative part of style anime has no effect, since Janus reads none")
+
+
+def test_the_negative_part_of_a_style_is_heard_by_emu3_where_it_is_guided(tiny_dir):
+    spec = spec_for(tiny_dir("emu3"), "emu3", style="anime")
+    assert token_remarks(spec, {"model_type": "emu3"}) == []
+    weak = spec_for(tiny_dir("emu3"), "emu3", style="anime", guidance=1.0)
+    check_model(weak)
+    assert "since there is no guidance up to 1, and guidance is 1" in token_remarks(weak, {"model_type": "emu3"})[0]
 
 
 def test_a_directory_of_transformers_that_draws_is_routed_here_with_its_own_defaults(tiny_dir):
@@ -137,7 +204,6 @@ def test_a_directory_of_transformers_that_draws_is_routed_here_with_its_own_defa
 
 
 def test_a_model_that_draws_nothing_is_refused_from_its_configuration(tmp_path):
-    from loopsim.models.autoregressive import AutoregressiveGenerator
 
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     settings = catalog.settings_of("generator", "janus-pro-1b", {})

@@ -13,6 +13,7 @@ from loopsim.compare.cells import Cell, pairs_of
 from loopsim.compare.lines import missing
 from loopsim.compare.records import Comparison, Settings
 from loopsim.measure import concepts
+from loopsim.presets.entry import of_postcards
 from loopsim.states import Captions, captions
 from loopsim.store import Run
 from metrics.concepts import first_loss
@@ -29,7 +30,7 @@ def survival_lines(runs: Sequence[Run], names: Sequence[str], settings: Settings
     table = pd.concat(framed).reset_index(drop=True)
     texts = np.concatenate([p.texts[:, : high + 1] for p in parts])
     pooled = Captions(table, np.arange(high + 1), texts)
-    world = "generator" in table and bool((table["generator"] == "postcards").all())
+    world = "generator" in table and bool(table["generator"].astype(str).map(of_postcards).all())
     if world:
         detected, _ = concepts.postcard_concepts(pooled)
     else:

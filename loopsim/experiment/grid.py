@@ -8,6 +8,7 @@ from typing import Any
 
 from loopsim.experiment.controls import to_controls
 from loopsim.presets.embedders import DEFAULT_JUDGE
+from loopsim.presets.entry import of_postcards
 
 PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow")
 """What a file of prompts may end in."""
@@ -106,4 +107,5 @@ def _judge(chain: object) -> list[str]:
         cell for link in _as_list(chain) if isinstance(link, dict) for spec in link.values() for cell in _as_list(spec)
     ]
     names = {cell.get("model") for cell in cells if isinstance(cell, dict)}
-    return ["postcards"] if names <= {"postcards", "mock"} else [DEFAULT_JUDGE]
+    small = all(isinstance(name, str) and (name == "mock" or of_postcards(name)) for name in names)
+    return ["postcards"] if small else [DEFAULT_JUDGE]

@@ -19,6 +19,7 @@ from loopsim.measure.cells import Cell, cells_of, checked, first_fitted, key_col
 from loopsim.measure.redraws import Redraws, find_redraws
 from loopsim.measure.rows import COLUMNS, Row, guarded, missing
 from loopsim.measure.tasks import Task, carried_out
+from loopsim.presets.entry import of_postcards
 from loopsim.records import NO_CONTROL
 from loopsim.states import Captions, States, captions, embedders_of, states
 from loopsim.store import Run, open_run
@@ -103,7 +104,7 @@ class _Pass:
     def __init__(self, run: Run, options: Options, trajectories: pd.DataFrame, cells: Sequence[Cell]) -> None:
         self.run, self.options, self.trajectories, self.cells = run, options, trajectories, cells
         self.captions = captions(run)
-        self.world = "generator" in trajectories and bool((trajectories["generator"] == "postcards").all())
+        self.world = "generator" in trajectories and bool(trajectories["generator"].astype(str).map(of_postcards).all())
         self.wanted = frozenset(options.families)
         self.detection = self._text_detection() if "survival" in self.wanted else None
 

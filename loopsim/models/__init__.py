@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any, cast
 
 from loopsim import catalog
@@ -64,6 +65,8 @@ def check_model(spec: ModelSpec) -> None:
         ModelError: unknown, of another kind, or not fit for the settings.
     """
     entry = catalog.find(spec.role, spec.model)
+    if entry.embedded and entry.location and not Path(entry.path()).is_dir():
+        raise ModelError(f"{spec.role} {spec.model!r} is not in this installation of loopsim; install it anew")
     if entry.adapter in _CHECKS:  # without the adapter's libraries, which take seconds to import
         module, _, name = _CHECKS[entry.adapter].partition(":")
         getattr(importlib.import_module(module), name)(entry.path(), spec)

@@ -253,7 +253,7 @@ class DiffusersGenerator(ImageGenerator):
             name: self.settings[name]
             for name in ("base", "loras", "refiner", "style", "suffix", "expand", "trust_remote_code", "allow_pickle")
             if self.settings.get(name)
-        }
+        } | ({} if self.settings.get("t5") is None else {"t5": self.settings["t5"]})
         return {
             "pipeline": type(self.pipe).__name__,
             "family": self.row.family,

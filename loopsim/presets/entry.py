@@ -26,6 +26,11 @@ WEIGHT_SETTINGS = (
 """Settings that decide what is loaded: conditions that differ in others share one loaded model."""
 
 
+def of_postcards(name: str) -> bool:
+    """Whether a name is of the embedded models, which know one small drawn world: `postcards`, `postcards-flat`, …"""
+    return name == "postcards" or name.startswith("postcards-")
+
+
 @dataclass(frozen=True)
 class Entry:
     """One known model."""

@@ -9,6 +9,7 @@ from loopsim.errors import UsageError
 from loopsim.plan import Plan
 from loopsim.presets.embedders import DEFAULT_JUDGE
 from loopsim.presets.encoders import shared
+from loopsim.presets.entry import of_postcards
 
 
 def check_device(name: str) -> None:
@@ -25,16 +26,16 @@ def notices(plan: Plan) -> list[str]:
     """What a user should know before the run, one line each."""
     lines = []
     drawn_by = {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
-    toys = [name for name in plan.experiment.embedders if name in ("postcards", "mock")]
-    if toys and drawn_by - {"postcards", "mock"}:
+    toys = [name for name in plan.experiment.embedders if _is_small(name)]
+    beyond = sorted(name for name in drawn_by if not _is_small(name))
+    if toys and beyond:
         lines.append(
             f"the embedder {toys[0]} knows nothing beyond this project's own small world: its distances mean nothing "
-            f"for {', '.join(sorted(drawn_by))}; set embedders: clip-vit-b-32, or another"
+            f"for {', '.join(beyond)}; set embedders: clip-vit-b-32, or another"
         )
     lines += _partial_judges(plan)
     texts = [start.text for start in plan.starts if start.text]
-    specs = {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
-    if "postcards" in specs and texts:
+    if any(of_postcards(name) for name in drawn_by) and texts:
         from loopsim.models.postcards import world
 
         words = sum(len(text.split()) for text in texts)
@@ -46,6 +47,10 @@ def notices(plan: Plan) -> list[str]:
                 f"these prompts are not among them and will be drawn as something else: {shown:.200}"
             )
     return lines
+
+
+def _is_small(name: str) -> bool:
+    return name == "mock" or of_postcards(name)
 
 
 def _partial_judges(plan: Plan) -> list[str]:
