@@ -24,8 +24,8 @@ settings.load_profile("loopsim")
 Planner = Callable[..., Plan]
 
 
-@pytest.fixture
-def planned() -> Planner:
+@pytest.fixture(scope="session")
+def planner() -> Planner:
     """Plan of a mock experiment; keywords replace or add keys of the file."""
 
     def make(**keys: Any) -> Plan:
@@ -44,6 +44,12 @@ def planned() -> Planner:
         return make_plan(parse_experiment(raw | keys), read_branch)
 
     return make
+
+
+@pytest.fixture
+def planned(planner: Planner) -> Planner:
+    """The same, for tests that share nothing."""
+    return planner
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ LAYERS = (
     {"loopsim.provenance", "loopsim.engine"},
     {"loopsim.executors"},
     {"loopsim.runner", "loopsim.embed", "loopsim.exchange", "loopsim.states"},
-    {"loopsim.measure"},
+    {"loopsim.measure", "loopsim.verify"},
     {"loopsim.compare", "loopsim.certify", "loopsim.power", "loopsim.cite"},
     {"loopsim.report"},
     {"loopsim.view"},

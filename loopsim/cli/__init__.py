@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from loopsim.cli import analyse, certify, draw, exchange, look, models, run  # imported for their commands
+from loopsim.cli import analyse, certify, draw, exchange, look, models, run, verify  # imported for their commands
 from loopsim.cli._shared import app
 
-__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "run"]
+__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "run", "verify"]
 
 
 def main() -> None:

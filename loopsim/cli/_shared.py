@@ -28,6 +28,7 @@ _ORDER = (
     "run",
     "plan",
     "status",
+    "verify",
     "models",
     "measure",
     "compare",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any
 
@@ -36,15 +35,12 @@ def pick_dtype(dtype: str, device: str) -> torch.dtype:
     return torch.float32
 
 
-def pin(threads: int | None = None) -> dict[str, Any]:
+def pin(threads: int) -> dict[str, Any]:
     """Pin what changes bytes; returns what a manifest must say about it.
 
     Args:
-        threads: CPU threads of a call; None is every core this process may use.
+        threads: CPU threads of a call.
     """
-    if threads is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        threads = len(affinity(0)) if affinity else (os.cpu_count() or 1)
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     return {

@@ -67,7 +67,8 @@ def run_plan(
     pinned_commits = provenance.commits_in(open_run(out).manifest if begun else {})
     # A run that is there keeps what it has; an embedder that is new to it is looked up when it embeds.
     embedders = () if begun else plan.experiment.embedders
-    run = create_run(out, plan, provenance.collect(specs, pinned_commits, embedders))
+    known = provenance.collect(specs, pinned_commits, embedders)
+    run = create_run(out, plan, known, threads or provenance.usable_cpus())
     with run.writing():
         spans = list(_unfinished(plan, run))
         if not spans:
@@ -75,7 +76,7 @@ def run_plan(
             return run
         from loopsim.models import torch_setup
 
-        pinned = torch_setup.pin(threads or _threads_so_far(run))
+        pinned = torch_setup.pin(threads or _threads_so_far(run) or provenance.usable_cpus())
         seam_name = getattr(seam, "__qualname__", type(seam).__qualname__)
         run.log("start", pinned=pinned, loopsim=_software(run), seam=seam_name)
         for spec in specs:
@@ -130,7 +131,8 @@ def _software(run: Run) -> dict[str, object]:
 
 
 def _threads_so_far(run: Run) -> int | None:
-    return next((int(e["pinned"]["threads"]) for e in run.events() if e.get("event") == "start"), None)
+    said = (int(e["pinned"]["threads"]) for e in run.events() if e.get("event") == "start")
+    return run.manifest.get("threads") or next(said, None)
 
 
 def _unfinished(plan: Plan, run: Run) -> Iterator[Span]:

@@ -15,17 +15,27 @@ import yaml
 from loopsim.errors import OtherExperimentError
 from loopsim.plan import Plan
 from loopsim.records import Start
+from loopsim.seeds import digest
 from loopsim.store import shards
 from loopsim.store.diff import describe_difference
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.tables import uniform_columns
 
+MANIFEST_CHECKSUM = "checksum"
+"""Key of the manifest that holds the digest of all others; manifests from before there was one lack it."""
 
-def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
+
+def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
     """The run directory of a plan: made, or the one that is there already where it holds the same experiment.
 
     `iterations` may be higher than before (the run is extended); name, description, embedders and batch sizes are not
-    part of what makes a run, and may change.
+    part of what makes a run, and may change. Several processes may do so at once: the first one makes it.
+
+    Args:
+        path: the directory.
+        plan: what the run is to hold.
+        provenance: what its results depend on beside the plan.
+        threads: CPU threads that it begins with, which every process that goes on with it keeps.
 
     Raises:
         OtherExperimentError: the directory holds something else; the message shows the difference.
@@ -47,7 +57,7 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
                 shard.path.unlink()
             (path / "manifest.json").unlink()
     elif path.exists() and (not path.is_dir() or _occupied(path)):
-        raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out")
+        raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out{_hint(path)}")
     with shards.storing(path):
         for folder in ("steps", "starts"):
             (path / folder).mkdir(parents=True, exist_ok=True)
@@ -55,18 +65,36 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object]) -> Run:
             if start.image is not None:
                 shards.write_bytes(path / _kept_image(start), start.image.read_bytes())
     _write_yaml(path, resolved)
-    shards.write_table(path / "trajectories.parquet", _trajectory_table(plan))
+    shards.write_table(path / "trajectories.parquet", trajectory_table(plan))
     manifest = {
         "format": FORMAT_VERSION,
         "loopsim": provenance.get("loopsim"),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "name": plan.experiment.name,
         "cohorts": _cohorts(plan),
+        "threads": threads,
         "provenance": dict(provenance),
     }
     # Last: a directory with a manifest is a run, one without is nothing yet.
-    shards.write_bytes(path / "manifest.json", json.dumps(manifest, indent=1).encode())
+    if not shards.write_once(path / "manifest.json", manifest_bytes(manifest)):
+        return create_run(path, plan, provenance, threads)  # another shard was first: go on with its run
     return open_run(path)
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it is stored, with its checksum."""
+    whole = dict(manifest) | {MANIFEST_CHECKSUM: manifest_checksum(manifest)}
+    return json.dumps(whole, indent=1).encode()
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """Digest of everything in a manifest but its checksum."""
+    return digest({key: value for key, value in manifest.items() if key != MANIFEST_CHECKSUM}, 16)
+
+
+def _hint(path: Path) -> str:
+    lost = shards.list_shards(path / "steps")
+    return f". If it was one, `loopsim verify {path}` says what is missing" if lost else ""
 
 
 def _occupied(path: Path) -> bool:
@@ -121,7 +149,7 @@ def _continue(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> Run:
             "  Choose another --out, or make the experiment what it was (iterations may be raised)."
         )
     if dict(resolved) != dict(run.experiment):
-        shards.write_table(run.path / "trajectories.parquet", _trajectory_table(plan))  # groups may be renamed
+        shards.write_table(run.path / "trajectories.parquet", trajectory_table(plan))  # groups may be renamed
         _write_yaml(run.path, resolved)
     return open_run(run.path)
 
@@ -159,7 +187,8 @@ def _prompt(start: Start) -> str | dict[str, Any]:
     return {"prompt": start.text, **start.facts} if start.facts else str(start.text)
 
 
-def _trajectory_table(plan: Plan) -> pa.Table:
+def trajectory_table(plan: Plan) -> pa.Table:
+    """One row a trajectory, in plan order: what `trajectories.parquet` holds."""
     rows = [(cohort.id, t) for cohort in plan.cohorts for t in cohort.trajectories]
     columns: dict[str, Any] = {
         "trajectory_id": [t.id for _, t in rows],

@@ -97,11 +97,16 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None], before: Callable[
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk."""
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -115,6 +120,29 @@ def write_bytes(path: Path, content: bytes) -> None:
         handle.write(content)
 
     write_whole(path, write)
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Write a small file whole unless it is there already; whether it was written.
+
+    Of several processes that do so at once, one succeeds.
+
+    Raises:
+        StoreError: as `write_whole`.
+    """
+    fresh = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+    write_bytes(fresh, content)
+    with storing(path):
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links: then the last one wins
+            os.replace(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return True
 
 
 def write_table(path: Path, table: pa.Table, compression: str | None = "zstd") -> None:

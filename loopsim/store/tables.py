@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -80,12 +80,12 @@ def with_columns_of(schema: pa.Schema, table: pa.Table) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def steps_to_table(steps: Sequence[Step]) -> pa.Table:
-    """Steps as a table of `STORED_SCHEMA`."""
+def steps_to_table(steps: Sequence[Step], unvouched: Collection[tuple[str, int]] = ()) -> pa.Table:
+    """Steps as a table of `STORED_SCHEMA`; those that nobody vouches for, by trajectory and t, get no checksum."""
     columns: dict[str, list[Any]] = {name: [getattr(step, name) for step in steps] for name in _COLUMNS}
     columns["image"] = [None if b is None else {"bytes": b, "path": None} for b in columns["image"]]
     columns["flags"] = [list(flags) for flags in columns["flags"]]
-    columns[CHECKSUM] = [row_checksum(step) for step in steps]
+    columns[CHECKSUM] = [None if (s.trajectory_id, s.t) in unvouched else row_checksum(s) for s in steps]
     return pa.table(columns, schema=STORED_SCHEMA)
 
 

@@ -1,0 +1,83 @@
+"""What should be in a run directory: as its own experiment.yaml says, or where that cannot be, its trajectories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from loopsim.errors import LoopsimError
+from loopsim.experiment import load_experiment
+from loopsim.plan import Plan, make_plan
+from loopsim.records import Condition, Failure, Start, Trajectory
+from loopsim.runner import read_branch
+from loopsim.store import Run
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the rows of a run are held against."""
+
+    cohorts: Mapping[str, tuple[str, ...]]
+    """Cohort to its trajectories."""
+    trajectories: Mapping[str, Trajectory]
+    """By id; empty where only the ids are known, as for imports."""
+    failed: Mapping[str, Failure]
+    """By trajectory."""
+    seed: int | None
+    """The experiment's; None where its file cannot be read, so that no noise can be checked."""
+    independent: bool
+    """Whether conditions have noise of their own."""
+    iterations: int
+    """Iterations that the run is to have."""
+    plain: bool = True
+    """Whether nothing intervened between iterations, so that each text is drawn as it was said."""
+    plan: Plan | None = field(default=None, repr=False)
+    """The plan; None where it cannot be made here."""
+
+
+def planned_again(path: Path) -> Plan | str:
+    """The plan that a run's own experiment.yaml gives, or why there is none."""
+    try:
+        return make_plan(load_experiment(path), read_branch)
+    except LoopsimError as error:
+        return str(error)
+
+
+def expected_of(run: Run, plan: Plan | None) -> Expected:
+    """What a run should hold.
+
+    Args:
+        run: the run.
+        plan: what its experiment.yaml gives, if it gives anything.
+
+    Raises:
+        StoreError: there is no plan, and its table of trajectories cannot be read.
+    """
+    failed = {failure.trajectory_id: failure for failure in run.failures()}
+    cohorts = {cohort: tuple(members) for cohort, members in run.cohorts.items()}
+    if run.imported is not None:
+        return Expected(cohorts, {}, failed, 0, False, run.iterations)
+    known = {t.id: t for t in plan.trajectories} if plan else _trajectories(run.trajectories())
+    seams = {str(event.get("seam", "carry_on")) for event in run.events() if event.get("event") == "start"}
+    return Expected(
+        cohorts, known, failed, run.experiment.get("seed"), run.experiment.get("pairing") == "independent",
+        run.iterations, seams <= {"carry_on"}, plan,
+    )  # fmt: skip
+
+
+def _trajectories(table: pd.DataFrame) -> dict[str, Trajectory]:
+    """Trajectories with all that their seeds come from; their chains are not known."""
+    found = {}
+    for row in table.to_dict("records"):
+        lineage = json.loads(row["lineage"]) if isinstance(row.get("lineage"), str) else None
+        start = Start(
+            row["start_id"], row["start_kind"], row["start_text"], None, row["group"], int(row["t0"]),
+            None if lineage is None else (int(lineage[0]), str(lineage[1]), int(lineage[2])), row["parent"],
+        )  # fmt: skip
+        condition = Condition(row["condition"], (), row.get("noise", "fresh"), {}, row["label"])
+        found[row["trajectory_id"]] = Trajectory(row["trajectory_id"], condition, start, int(row["replicate"]))
+    return found

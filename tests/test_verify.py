@@ -1,0 +1,521 @@
+"""Damage of every kind to a run directory: found, told, put aside, and made again to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from loopsim.cli import app
+from loopsim.embed import embed_run
+from loopsim.errors import StoreError, UsageError
+from loopsim.plan import Plan
+from loopsim.runner import run_plan
+from loopsim.store import Run, open_run
+from loopsim.store.create import manifest_checksum
+from loopsim.store.spans import in_words, joined, missing, runs_of
+from loopsim.verify import Verdict, repair_run, rerun_steps, verify_run
+from tests.conftest import Planner
+from tests.test_runner import contents
+
+KEYS = {"starts": ["a red house", "fail", "the blue sea"], "iterations": 9, "cohort": 4}
+
+
+@pytest.fixture(scope="module")
+def plan(planner: Planner) -> Plan:
+    return planner(**KEYS)
+
+
+@pytest.fixture(scope="module")
+def whole(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two cohorts, embedded; not to be changed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    embed_run(run_plan(plan, out), "mock")
+    return out
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def pieces(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, a shard for every iteration."""
+    out = tmp_path_factory.mktemp("pieces") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loopsim.executors.writer.FLUSH_SECONDS", 0.0)
+        patch.setattr(Run, "compact", lambda self: None)
+        run_plan(plan, out)
+    return out
+
+
+def shard_of(run: Path, cohort: str = "c0000") -> Path:
+    return next(iter(sorted((run / "steps").glob(f"{cohort}-*.parquet"))))
+
+
+def flip(path: Path, at: int, bit: int = 1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(bytes(data))
+
+
+def mended(run: Path, plan: Plan) -> Run:
+    """Repair a run, carry the plan out again, and look once more."""
+    repair_run(run, verify_run(run))
+    done = run_plan(plan, run)
+    embed_run(done, "mock")
+    assert verify_run(run).findings == ()
+    return done
+
+
+def rewritten(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a Parquet file with another program, which knows nothing of our checksums."""
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def hits(verdict: Verdict) -> dict[str, str]:
+    return {cohort: in_words(runs_of(ts)) for cohort, ts in verdict.hits.items()}
+
+
+# ---- a sound run -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_wrong_with_a_sound_run_and_nothing_is_changed(whole):
+    before = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+    verdict = verify_run(whole)
+    assert verdict.findings == verdict.notices == ()
+    assert (verdict.steps, verdict.pictures, verdict.vectors) == (6 + 4 * 9, 4 * 9, 6 + 2 * 4 * 9)
+    assert {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()} == before
+
+
+def test_an_unfinished_or_uncompacted_run_is_not_wrong(plan, pieces, tmp_path):
+    assert verify_run(pieces).findings == ()
+    shutil.copytree(pieces, tmp_path / "run")
+    for path in sorted((tmp_path / "run" / "steps").glob("c0001-*.parquet"))[3:]:
+        path.unlink()
+    assert verify_run(tmp_path / "run").findings == ()
+
+
+def test_a_run_that_branched_from_another_is_checked_against_its_own_noise(planner, whole, tmp_path):
+    one = open_run(whole).steps().query("t == 3")["trajectory_id"].iloc[0]
+    branch = planner(starts={"from": f"{whole}/{one}/3"}, iterations=2, replicates=2)
+    run_plan(branch, tmp_path / "branch")
+    verdict = verify_run(tmp_path / "branch")
+    assert verdict.findings == verdict.notices == ()
+    # Without the parent the plan cannot be made again; the table of trajectories holds all that noise comes from.
+    text = (tmp_path / "branch" / "experiment.yaml").read_text()
+    (tmp_path / "branch" / "experiment.yaml").write_text(text.replace(str(whole), str(tmp_path / "gone")))
+    verdict = verify_run(tmp_path / "branch")
+    assert verdict.findings == ()
+    assert "gives no plan here, so trajectories.parquet is believed" in verdict.notices[0]
+
+
+# ---- shards ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_a_truncated_shard_is_found_and_made_again(run, whole, plan, share):
+    path = shard_of(run)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    (finding,) = verify_run(run).findings
+    assert finding.message == f"is cut off: {int(len(data) * share):,} of {len(data):,} bytes are there"
+    assert (finding.cohort, finding.iterations, finding.remedy) == ("c0000", ((0, 9),), "move")
+    # Whoever failed at the first iteration has lost its start.
+    assert set(finding.trajectories) == set(open_run(whole).cohorts["c0000"])
+    made = []
+    repair_run(run, verify_run(run))
+    run_plan(plan, run, watch=lambda now: made.append(now.made))
+    assert made[-1] == sum(open_run(whole).steps(["trajectory_id", "t"]).query("t > 0")["trajectory_id"].isin(
+        open_run(whole).cohorts["c0000"]
+    ))  # fmt: skip
+    assert contents(open_run(run)) == contents(open_run(whole))
+    assert len(open_run(run).failures()) == 2
+
+
+def test_a_flipped_bit_anywhere_is_found_and_the_run_comes_back_byte_for_byte(run, whole, plan):
+    path = shard_of(run)
+    sound = path.read_bytes()
+    places = random.Random(1)
+    for _ in range(60):
+        flip(path, places.randrange(len(sound)), 1 << places.randrange(8))
+        verdict = verify_run(run)
+        assert verdict.findings, "a flipped bit went unseen"
+        assert {f.file for f in verdict.findings} == {f"steps/{path.name}"}
+        path.write_bytes(sound)
+    for _ in range(4):
+        flip(shard_of(run), places.randrange(len(shard_of(run).read_bytes())), 1 << places.randrange(8))
+        assert contents(mended(run, plan)) == contents(open_run(whole))
+
+
+def test_only_the_iterations_that_are_hit_are_made_again(pieces, whole, plan, tmp_path):
+    # The compacted shard of pieces has a row group for every iteration.
+    shutil.copytree(pieces, tmp_path / "run")
+    run = tmp_path / "run"
+    open_run(run).compact()
+    path = shard_of(run)
+    column = pq.ParquetFile(path).metadata.row_group(5).column(3)
+    assert column.path_in_schema == "image.bytes"
+    flip(path, column.dictionary_page_offset + 150)  # behind the header of the page, in a picture
+    verdict = verify_run(run)
+    assert hits(verdict) == {"c0000": "5"}
+    assert len(verdict.findings) == 1
+    done = repair_run(run, verdict)
+    assert done == [f"steps/{path.name}: put aside; 9 of its 10 iterations are kept"]
+    made = []
+    run_plan(plan, run, watch=lambda now: made.append(now.made))
+    assert made == [2]  # two of the four have failed at the beginning
+    assert contents(open_run(run)) == contents(open_run(whole))
+
+
+def test_what_is_put_aside_is_never_deleted(run, plan):
+    path = shard_of(run)
+    flip(path, len(path.read_bytes()) // 3)
+    damaged = path.read_bytes()
+    repair_run(run, verify_run(run))
+    assert [p.read_bytes() for p in (run / "damaged").rglob("*.parquet")] == [damaged]
+    flip(shard_of(run, "c0001"), 500)
+    repair_run(run, verify_run(run))
+    assert len(list((run / "damaged").rglob("*.parquet"))) == 2
+    assert damaged in [p.read_bytes() for p in (run / "damaged").rglob("*.parquet")]
+
+
+def test_a_missing_file_is_told_with_its_iterations(pieces, whole, plan, tmp_path):
+    shutil.copytree(pieces, tmp_path / "run")
+    for t in (3, 4):
+        (tmp_path / "run" / "steps" / f"c0000-{t:07d}-{t:07d}.parquet").unlink()
+    (finding,) = verify_run(tmp_path / "run").findings
+    assert (finding.iterations, finding.remedy) == (((3, 4),), "again")
+    assert contents(run_plan(plan, tmp_path / "run")) == contents(open_run(whole))
+
+
+def test_a_file_that_another_program_wrote_anew_is_told_and_its_rows_are_kept(run, whole, plan):
+    rewritten(shard_of(run), lambda table: table)
+    (finding,) = verify_run(run).findings
+    assert finding.message.endswith("every row is intact")
+    assert (finding.remedy, finding.iterations) == ("rewrite", ())
+    repair_run(run, verify_run(run))
+    assert verify_run(run).findings == ()
+    assert contents(open_run(run)) == contents(open_run(whole))
+
+
+def changed(column: str, value: object, t: int = 4) -> Callable[[pa.Table], pa.Table]:
+    """Set a column of the first row of an iteration, in a file from before there were checksums."""
+
+    def change(table: pa.Table) -> pa.Table:
+        if "checksum" in table.column_names:
+            table = table.drop_columns(["checksum"])
+        values = table[column].to_pylist()
+        values[table["t"].to_pylist().index(t)] = value
+        field = table.schema.field(column)
+        return table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("generator_seed", 5, "other noise"),
+        ("captioner_seed", None, "other noise"),
+        ("trajectory_id", "nobody", "not of this cohort"),
+        ("t", 40, "its name does not say"),
+        ("t", 5, "other noise"),
+        ("parent", "nobody", "whose parent"),
+        ("image", {"bytes": b"no picture", "path": None}, "cannot be decoded"),
+        ("image", None, "without a picture"),
+        ("text", "", "without a picture or without a text"),
+        ("text_in", "something else", "not drawn from what was said before"),
+        ("text", "something else", "not drawn from what was said before"),
+    ],
+)
+def test_rows_that_contradict_the_plan_are_found_without_checksums(run, whole, plan, column, value, said):
+    shutil.rmtree(run / "steps" / ".checksums")
+    rewritten(shard_of(run), changed(column, value))
+    verdict = verify_run(run)
+    assert said in " ".join(f.message for f in verdict.findings)
+    assert "from" in " ".join(verdict.notices) or "before there were checksums" in " ".join(verdict.notices)
+    assert contents(mended(run, plan)) == contents(open_run(whole))
+
+
+def test_a_changed_start_is_found(run, whole, plan):
+    shutil.rmtree(run / "steps" / ".checksums")
+    rewritten(shard_of(run), changed("text", "another prompt", t=0))
+    assert "holds starts that are not the plan's" in " ".join(f.message for f in verify_run(run).findings)
+    assert contents(mended(run, plan)) == contents(open_run(whole))
+
+
+def test_a_letter_that_changed_is_found_by_the_row_and_told_by_name(run, whole, plan):
+    def letter(table: pa.Table) -> pa.Table:
+        texts = table["text"].to_pylist()
+        texts[-1] = texts[-1] + "s"
+        return table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts))
+
+    path = shard_of(run)
+    last = pq.read_table(path)["trajectory_id"].to_pylist()[-1]
+    rewritten(path, letter)
+    shutil.rmtree(run / "steps" / ".checksums")
+    (finding,) = verify_run(run).findings
+    assert (finding.iterations, finding.trajectories) == (((9, 9),), (last,))
+    assert contents(mended(run, plan)) == contents(open_run(whole))
+
+
+def test_old_runs_without_checksums_are_checked_as_far_as_can_be_and_told(run):
+    shutil.rmtree(run / "steps" / ".checksums")
+    for path in (run / "steps").glob("*.parquet"):
+        rewritten(path, lambda table: table.drop_columns(["checksum"]))
+    verdict = verify_run(run)
+    assert verdict.findings == ()
+    assert "2 files of steps were written before there were checksums of rows" in verdict.notices[0]
+
+
+def test_reading_a_damaged_page_names_the_command(run):
+    path = shard_of(run)
+    data = path.read_bytes()
+    picture = next(i for i in range(len(data) // 2, len(data)) if data[i])
+    flip(path, picture)
+    with pytest.raises(StoreError, match="loopsim verify DIR"):
+        open_run(run).steps(images=True)
+
+
+# ---- manifest and tables ---------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_manifest_is_rebuilt_as_it_was(run, whole, plan):
+    (run / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="loopsim verify"):
+        run_plan(plan, run)
+    verdict = verify_run(run)
+    assert [(f.file, f.message, f.remedy) for f in verdict.findings] == [("manifest.json", "is missing", "rewrite")]
+    assert contents(mended(run, plan)) == contents(open_run(whole))
+    was, now = (json.loads((path / "manifest.json").read_text()) for path in (whole, run))
+    assert "rebuilt" in now
+    for key in ("format", "loopsim", "name", "cohorts", "threads"):
+        assert now[key] == was[key]
+    assert now["provenance"]["models"] == was["provenance"]["models"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe"])
+def test_a_manifest_that_cannot_be_read_is_rebuilt_and_the_old_one_kept(run, plan, whole, content):
+    (run / "manifest.json").write_bytes(content)
+    mended(run, plan)
+    (kept,) = (run / "damaged").rglob("manifest.json")
+    assert kept.read_bytes() == content
+
+
+def test_a_flipped_letter_of_the_manifest_is_found(run):
+    text = (run / "manifest.json").read_text()
+    (run / "manifest.json").write_text(text.replace('"python": "3', '"python": "2'))
+    (finding,) = verify_run(run).findings
+    assert finding.message == "is not what was written: its checksum does not agree"
+    manifest = json.loads(text)
+    assert manifest["checksum"] == manifest_checksum(manifest)
+
+
+def test_a_manifest_is_not_rebuilt_from_another_experiment(run):
+    (run / "manifest.json").unlink()
+    text = (run / "experiment.yaml").read_text()
+    (run / "experiment.yaml").write_text(text.replace("seed: 7", "seed: 8"))
+    verdict = verify_run(run)
+    (finding,) = verdict.findings
+    assert finding.remedy == "none"
+    assert "cannot be rebuilt: experiment.yaml is not what the stored steps were made from" in finding.message
+    assert repair_run(run, verdict) == []
+
+
+def test_a_manifest_is_not_rebuilt_without_a_log(run):
+    (run / "manifest.json").unlink()
+    (run / "log.jsonl").unlink()
+    (finding,) = verify_run(run).findings
+    assert "log.jsonl does not say what the run was made with" in finding.message
+
+
+def test_a_log_of_before_says_nothing_of_weights_and_that_is_told(run, plan):
+    (run / "manifest.json").unlink()
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    lines[0]["loopsim"]["models"] = None
+    (run / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert "does not say which weights" in verify_run(run).notices[0]
+    mended(run, plan)
+
+
+def test_an_experiment_file_that_was_changed_is_told(run):
+    text = (run / "experiment.yaml").read_text()
+    (run / "experiment.yaml").write_text(text.replace("a red house", "a red horse"))
+    (finding,) = verify_run(run).findings
+    assert finding.file == "experiment.yaml"
+    assert "gives other trajectories" in finding.message
+    (run / "experiment.yaml").write_bytes(b"a: [")
+    assert [f.file for f in verify_run(run).findings] == ["experiment.yaml"]
+
+
+def test_the_table_of_trajectories_is_written_anew_from_the_experiment(run, whole, plan):
+    path = run / "trajectories.parquet"
+    table = pq.read_table(path)
+    flip(path, 40)
+    assert [(f.file, f.remedy) for f in verify_run(run).findings] == [("trajectories.parquet", "rewrite")]
+    mended(run, plan)
+    assert pq.read_table(path).equals(table)
+    rewritten(path, lambda t: t.set_column(t.schema.get_field_index("group"), "group", pa.array(["?"] * t.num_rows)))
+    (finding,) = verify_run(run).findings
+    assert finding.message == "is not what the experiment says in group"
+    path.unlink()
+    assert [f.message for f in verify_run(run).findings] == ["is missing"]
+    mended(run, plan)
+    assert pq.read_table(path).equals(table)
+
+
+# ---- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def vectors_of(run: Path) -> Path:
+    return next(iter(sorted((run / "embeddings" / "mock").glob("*.parquet"))))
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "drop", "scale", "twice", "stray"])
+def test_damaged_vectors_are_found_and_made_again(run, whole, plan, harm):
+    path = vectors_of(run)
+    if harm == "flip":
+        flip(path, len(path.read_bytes()) // 2)
+    elif harm == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        shutil.rmtree(path.parent / ".checksums")
+
+        def change(table: pa.Table) -> pa.Table:
+            if harm == "drop":
+                return table.slice(1)
+            if harm == "twice":
+                return pa.concat_tables([table, table.slice(0, 1)])
+            rows = table.to_pylist()
+            if harm == "scale":
+                rows[0]["vector"] = [2 * x for x in rows[0]["vector"]]
+            else:
+                rows[0]["t"] = 77
+            return pa.Table.from_pylist(rows, table.schema)
+
+        rewritten(path, change)
+    said = {
+        "flip": "bytes have changed", "cut": "is cut off", "drop": "lacks 1 vectors", "scale": "1 vectors that are not",
+        "twice": "holds vectors twice", "stray": "vectors of steps that are not there",
+    }  # fmt: skip
+    (finding,) = verify_run(run).findings
+    assert said[harm] in finding.message
+    assert (finding.embedder, finding.remedy) == ("mock", "move")
+    mended(run, plan)
+    then, now = (open_run(p).vectors("mock", "image") for p in (whole, run))
+    order = [sorted(range(len(v[0])), key=lambda i: (v[0][i], v[1][i])) for v in (then, now)]
+    assert (then[2][order[0]] == now[2][order[1]]).all()
+
+
+# ---- imports ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_import_is_checked_and_nothing_promises_to_make_it_again(tmp_path):
+    (tmp_path / "chains.csv").write_text(
+        "chain,t,text\n" + "".join(f"a,{t},word {t}\nb,{t},other {t}\n" for t in range(5))
+    )
+    cli = CliRunner()
+    done = cli.invoke(app, ["import", str(tmp_path / "chains.csv"), "--out", str(tmp_path / "theirs"), "--column",
+                            "trajectory=chain"])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert verify_run(tmp_path / "theirs").findings == ()
+    flip(shard_of(tmp_path / "theirs"), 120)
+    (finding,) = verify_run(tmp_path / "theirs").findings
+    assert finding.remedy == "none"
+    with pytest.raises(UsageError, match="was imported from"):
+        rerun_steps(tmp_path / "theirs", 3)
+
+
+# ---- again with the models -------------------------------------------------------------------------------------------
+
+
+def test_stored_steps_come_out_the_same_when_made_again(whole):
+    again = rerun_steps(whole, 7, seed=3)
+    assert len(again.chosen) == 7
+    assert all(made.same and made.same_shape for made in again.chosen)
+    assert again.beside == again.beside_same
+    assert [m.trajectory_id for m in again.chosen] == [m.trajectory_id for m in rerun_steps(whole, 7, seed=3).chosen]
+    assert len(rerun_steps(whole, 10_000).chosen) == 36
+
+
+def test_steps_of_other_models_and_of_other_calls_are_told(whole, planner, tmp_path, monkeypatch):
+    run_plan(planner(**KEYS | {"generator": {"model": "mock", "batch_size": 2}}), tmp_path / "run")
+    text = (tmp_path / "run" / "experiment.yaml").read_text()
+    (tmp_path / "run" / "experiment.yaml").write_text(text.replace("batch_size: 2", "batch_size: 4"))
+    again = rerun_steps(tmp_path / "run", 100)
+    assert {made.same_shape for made in again.chosen} == {True, False}  # the second cohort has two rows only
+    assert all(made.same for made in again.chosen)  # mock models round nothing
+    monkeypatch.setattr("loopsim.models.mock.MockCaptioner._say", lambda self, image, seed: ["something", "else"])
+    again = rerun_steps(whole, 2)
+    assert [(m.same_picture, m.same_text) for m in again.chosen] == [(True, False)] * 2
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def invoke(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["verify", *map(str, words)])
+    assert not done.exception or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_command_says_what_is_hit_and_how_to_mend_it(run, plan):
+    assert invoke(run)[:2] == (0, f"{run}: nothing is wrong (42 steps, 36 pictures decoded, 78 vectors)\n")
+    assert "0 pictures decoded" in invoke(run, "--quick")[1]
+    code, text, _ = invoke(run, "--rerun", 3)
+    assert code == 0
+    assert "made again (choice seeded 0): 3 of 3 steps are the same byte for byte" in text
+    path = shard_of(run)
+    path.write_bytes(path.read_bytes()[:-1])
+    code, text, said = invoke(run, "--rerun", 3)
+    assert code == 1
+    assert f"steps/{path.name}: is cut off" in text
+    assert "hit: iterations 0 to 9 of cohort c0000, 4 trajectories (" in text
+    assert f"`loopsim verify {run} --repair` puts what is damaged aside; nothing is deleted." in text
+    assert "nothing was made again for comparison" in said
+    report = json.loads(invoke(run, "--json")[1])
+    assert report["findings"][0]["remedy"] == "move"
+    assert report["hits"] == {"c0000": list(range(10))}
+    code, text, _ = invoke(run, "--repair")
+    assert code == 0
+    assert "The same `loopsim run` command makes again what is missing" in text
+    run_plan(plan, run)
+    assert invoke(run)[0] == 0
+
+
+def test_the_command_refuses_what_is_no_run(tmp_path):
+    code, _, said = invoke(tmp_path)
+    assert code == 2
+    assert "there is no run here (neither manifest.json nor experiment.yaml)" in said
+
+
+def test_repairing_waits_for_no_one(run):
+    shard_of(run).write_bytes(b"")
+    with open_run(run).writing():
+        code, _, said = invoke(run, "--repair")
+    assert code == 2
+    assert "another process is writing to this run" in said
+
+
+# ---- ranges ----------------------------------------------------------------------------------------------------------
+
+
+def test_ranges():
+    assert joined([(5, 6), (0, 1), (2, 3), (6, 9)]) == [(0, 3), (5, 9)]
+    assert missing([(0, 3), (5, 9)], 0, 12) == [(4, 4), (10, 12)]
+    assert missing([], 2, 4) == [(2, 4)]
+    assert missing([(0, 9)], 0, 4) == []
+    assert missing([(5, 9)], 0, 3) == [(0, 3)]
+    assert runs_of([3, 1, 2, 9]) == [(1, 3), (9, 9)]
+    assert in_words([(1, 3), (9, 9)]) == "1 to 3, 9"
