@@ -19,7 +19,7 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.plan import Plan
 from loopsim.runner import run_plan
 from loopsim.store import Run, open_run
-from loopsim.store.create import manifest_checksum
+from loopsim.store.manifest import manifest_checksum
 from loopsim.store.spans import in_words, joined, missing, runs_of
 from loopsim.verify import Verdict, repair_run, rerun_steps, verify_run
 from tests.conftest import Planner
@@ -118,6 +118,14 @@ def test_a_run_that_branched_from_another_is_checked_against_its_own_noise(plann
     verdict = verify_run(tmp_path / "branch")
     assert verdict.findings == ()
     assert "gives no plan here, so trajectories.parquet is believed" in verdict.notices[0]
+
+
+def test_controls_draw_other_texts_and_are_not_wrong(planner, tmp_path):
+    plan = planner(controls=["shuffled", {"redraw": {"at": 1}}, "fixed_caption"], iterations=3)
+    run_plan(plan, tmp_path / "run")
+    assert verify_run(tmp_path / "run").findings == ()
+    again = rerun_steps(tmp_path / "run", 12)
+    assert all(made.same for made in again.chosen)
 
 
 # ---- shards ----------------------------------------------------------------------------------------------------------

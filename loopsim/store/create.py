@@ -15,14 +15,11 @@ import yaml
 from loopsim.errors import OtherExperimentError
 from loopsim.plan import Plan
 from loopsim.records import Start
-from loopsim.seeds import digest
 from loopsim.store import shards
 from loopsim.store.diff import describe_difference
+from loopsim.store.manifest import manifest_bytes
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.tables import uniform_columns
-
-MANIFEST_CHECKSUM = "checksum"
-"""Key of the manifest that holds the digest of all others; manifests from before there was one lack it."""
 
 
 def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
@@ -79,17 +76,6 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
     if not shards.write_once(path / "manifest.json", manifest_bytes(manifest)):
         return create_run(path, plan, provenance, threads)  # another shard was first: go on with its run
     return open_run(path)
-
-
-def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest as it is stored, with its checksum."""
-    whole = dict(manifest) | {MANIFEST_CHECKSUM: manifest_checksum(manifest)}
-    return json.dumps(whole, indent=1).encode()
-
-
-def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """Digest of everything in a manifest but its checksum."""
-    return digest({key: value for key, value in manifest.items() if key != MANIFEST_CHECKSUM}, 16)
 
 
 def _hint(path: Path) -> str:

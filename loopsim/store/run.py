@@ -24,6 +24,7 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
 from loopsim.store import lock, shards
+from loopsim.store.manifest import manifest_bytes
 from loopsim.store.spans import Range, missing, runs_of
 from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
 
@@ -317,7 +318,7 @@ class Run:
         provenance = dict(self.manifest.get("provenance") or {})
         others = [one for one in provenance.get("embedders") or () if one["embedder"] != weights["embedder"]]
         self.manifest = {**self.manifest, "provenance": provenance | {"embedders": [*others, dict(weights)]}}
-        shards.write_bytes(self.path / "manifest.json", json.dumps(self.manifest, indent=1).encode())
+        shards.write_bytes(self.path / "manifest.json", manifest_bytes(self.manifest))
 
     def compact(self) -> None:
         """Merge each cohort's shards into one."""

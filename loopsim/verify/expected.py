@@ -63,9 +63,11 @@ def expected_of(run: Run, plan: Plan | None) -> Expected:
         return Expected(cohorts, {}, failed, 0, False, run.iterations)
     known = {t.id: t for t in plan.trajectories} if plan else _trajectories(run.trajectories())
     seams = {str(event.get("seam", "carry_on")) for event in run.events() if event.get("event") == "start"}
+    # Without a plan nothing tells the controls, which may draw something else than what was said.
+    plain = seams <= {"carry_on"} and (plan is not None or not run.experiment.get("controls"))
     return Expected(
         cohorts, known, failed, run.experiment.get("seed"), run.experiment.get("pairing") == "independent",
-        run.iterations, seams <= {"carry_on"}, plan,
+        run.iterations, plain, plan,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from loopsim.plan import Plan
-from loopsim.store.create import MANIFEST_CHECKSUM, manifest_checksum
+from loopsim.store.manifest import CHECKSUM, manifest_checksum
 from loopsim.store.run import FORMAT_VERSION, Run
 from loopsim.store.shards import list_shards
 from loopsim.verify.reading import UNREADABLE
@@ -27,7 +27,7 @@ def read_manifest(path: Path) -> dict[str, Any] | str:
         return f"cannot be read: {error}"
     if not isinstance(manifest, dict) or not isinstance(manifest.get("cohorts"), dict) or "format" not in manifest:
         return "is damaged: it has no cohorts or no format"
-    if MANIFEST_CHECKSUM in manifest and manifest[MANIFEST_CHECKSUM] != manifest_checksum(manifest):
+    if CHECKSUM in manifest and manifest[CHECKSUM] != manifest_checksum(manifest):
         return "is not what was written: its checksum does not agree"
     return manifest
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from loopsim.plan import Plan
 from loopsim.store import Run, checksums, shards
-from loopsim.store.create import manifest_bytes, trajectory_table
+from loopsim.store.create import trajectory_table
+from loopsim.store.manifest import manifest_bytes
 from loopsim.store.shards import Shard, list_shards
 from loopsim.store.spans import runs_of
 from loopsim.store.tables import steps_to_table

@@ -76,7 +76,7 @@ def check_cohort(
         hits |= {t for keys in (lost, *wrong.reasons.values()) for _, t in keys}
         content |= {key: _modalities(step) for key, step in wrong.good.items()}
         good |= {key: replace(step, image=None) for key, step in wrong.good.items()}
-    if not imported and expected.plain:
+    if not imported and expected.plain and _hands_on(cohort, expected):
         findings += _links(cohort, shards, good, doubtful, hits)
     if not imported:
         findings += _gaps(cohort, shards, expected)
@@ -220,6 +220,12 @@ def _links(
     shard = next(s for s in shards if s.first <= max(hit) <= s.last)
     ids = tuple(dict.fromkeys(i for i, _ in apart))
     return [Finding(f"steps/{shard.path.name}", message, "move", cohort, tuple(runs_of(hit)), ids)]
+
+
+def _hands_on(cohort: str, expected: Expected) -> bool:
+    """Whether a cohort draws what was said before; some controls draw something else."""
+    control = expected.trajectories[expected.cohorts[cohort][0]].condition.control
+    return control is None or control.kind == "shuffled"
 
 
 def _gaps(cohort: str, shards: Sequence[Shard], expected: Expected) -> list[Finding]:
