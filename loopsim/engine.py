@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from loopsim import images
-from loopsim.errors import LoopsimError, RunFailed
+from loopsim.errors import DeviceLost, LoopsimError, RunFailed
 from loopsim.models import captions
 from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels, RowFailure
 from loopsim.records import EMPTY_CAPTION, Cohort, Failure, ModelSpec, Role, Setting, Step, Trajectory
@@ -23,6 +23,11 @@ from loopsim.seams import Prompt, Seam, carry_on, control_seam
 from loopsim.seeds import step_seed
 
 Result = TypeVar("Result")
+_LOST = (
+    "device-side assert", "illegal memory access", "unspecified launch failure", "misaligned address",
+    "illegal instruction", "uncorrectable ecc error", "the launch timed out",
+)  # fmt: skip
+"""What CUDA says when the context of the whole process is lost, in every call from then on."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,16 @@ class CohortRun:
             pixels = images.decode(encoded.result())
         return step, pixels, encoded
 
+    def _refuse_lost_device(self, error: Exception, spec: ModelSpec) -> None:
+        """Stop before every other row fails on a device that no call of this process can use any more."""
+        if any(sign in str(error).lower() for sign in _LOST):
+            first = str(error).strip().splitlines()[0][:200]
+            raise DeviceLost(
+                f"{spec.role} {spec.model}, cohort {self.cohort.id}, iteration {self.t + 1}: {first}\n"
+                "  The device is of no use to this process any more. What is stored is whole; run the same command again.",
+                traceback.format_exc(),
+            ) from error
+
     def _isolating(
         self, call: Callable[[list[int]], Sequence[Result | RowFailure]], members: Sequence[Trajectory], spec: ModelSpec
     ) -> dict[int, Result]:
@@ -247,7 +262,8 @@ class CohortRun:
             rows = dict(enumerate(call(list(range(len(members))))))
         except LoopsimError:  # a refused key, a budget that is spent: no row's fault
             raise
-        except Exception:  # noqa: BLE001 - whatever a model raises is a record, not the end of the run
+        except Exception as error:  # noqa: BLE001 - whatever a model raises is a record, not the end of the run
+            self._refuse_lost_device(error, spec)
             rows = {i: _one(call, i) for i in range(len(members))}
         failed = {i: row for i, row in rows.items() if isinstance(row, RowFailure)}
         for i, row in failed.items():

@@ -8,12 +8,16 @@
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
     ├── RunFailed                   some trajectories failed, or all at once                     (exit status 1)
+    ├── DeviceLost                  only a new process can use the device again: run it again     (exit status 75)
     └── BudgetReached               the next call would cost more than `--max-cost` leaves            (exit status 3)
 
 Anything else that escapes is a bug, and keeps its traceback.
 """
 
 from __future__ import annotations
+
+RESUME = 75
+"""Exit status that asks to be run again: `EX_TEMPFAIL` of sysexits.h."""
 
 
 class LoopsimError(Exception):
@@ -59,6 +63,21 @@ class RunFailed(LoopsimError):
         message: what is shown.
         details: what goes into the run's log, such as a traceback.
     """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class DeviceLost(LoopsimError):
+    """A device that has failed in a way that only a new process mends; everything made before is stored.
+
+    Args:
+        message: what is shown.
+        details: what goes into the run's log, such as a traceback.
+    """
+
+    exit_status = RESUME
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)

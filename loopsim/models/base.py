@@ -193,6 +193,8 @@ class Chunks:
 
     def __init__(self, batch_size: int) -> None:
         self.limit = batch_size
+        self.too_many: int | None = None
+        """Rows a call that the device had no memory for, the last time that it had none."""
 
     def size(self, width: int) -> int:
         """Rows a call for `width` rows: as few calls as the limit allows, as even as can be."""
@@ -214,18 +216,25 @@ class Chunks:
             try:
                 results = call(padded)
             except Exception as error:
-                if not _out_of_memory(error) or size == 1:
+                if not out_of_memory(error) or size == 1:
                     raise
+                self.too_many, self.limit = size, max(1, size // 2)
+            if self.limit < size:  # outside the handler, whose traceback would hold on to what is to be freed
                 free_memory()
-                self.limit = max(1, size // 2)
                 continue
             seconds = (time.perf_counter() - started) / len(chunk)
             done += [(result, size, seconds) for result in results[: len(chunk)]]
         return done
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""What torch says of CUDA and MPS, of the CPU's memory on Linux and on others, and what cuBLAS and cuDNN say."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a call failed for want of memory, so that fewer rows may do."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(k in text for k in _NO_MEMORY))
 
 
 def free_memory() -> None:

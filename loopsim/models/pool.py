@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loopsim import models
-from loopsim.models.base import Captioner, ImageGenerator, free_memory
+from loopsim.models.base import Captioner, Chunks, ImageGenerator, free_memory, out_of_memory
 from loopsim.models.hosted.meter import Meter, Metered
 from loopsim.models.revisions import NO_COMMITS, Commits, pinned_spec
 from loopsim.presets.entry import WEIGHT_SETTINGS
@@ -33,6 +33,7 @@ class ModelPool:
         self.commits: Commits = NO_COMMITS
         self.meter = Meter()
         self._loaded: dict[str, ImageGenerator | Captioner] = {}
+        self._told: dict[int, int] = {}
 
     def _key(self, spec: ModelSpec) -> str:
         weights = {name: spec.settings.get(name) for name in WEIGHT_SETTINGS}
@@ -64,7 +65,7 @@ class ModelPool:
 
     def described(self) -> list[dict[str, object]]:
         """What each loaded model pinned, for the log."""
-        return [{"adapter": type(m).__name__, **m.describe_settings()} for m in self._loaded.values()]
+        return [{"adapter": type(m).__name__, **m.describe_settings(), **_rows(m)} for m in self._loaded.values()]
 
     def _get(self, spec: ModelSpec) -> ImageGenerator | Captioner:
         spec = pinned_spec(spec, self.commits)  # what is loaded is what the manifest says
@@ -78,7 +79,7 @@ class ModelPool:
             try:
                 self._loaded[key] = self._load(spec)
             except RuntimeError as error:
-                if "out of memory" not in str(error).lower() or not self._loaded:
+                if not out_of_memory(error) or not self._loaded:
                     raise
                 full = True
             if full:  # outside the handler, whose traceback would hold on to the half-loaded model
@@ -92,6 +93,7 @@ class ModelPool:
         if isinstance(model, Metered):
             model.meter = self.meter
         model.configure(spec.settings)
+        self._tell_of_memory(spec, model)
         while model.notices and self.on_load is not None:
             self.on_load(model.notices.pop(0))
         return model
@@ -99,3 +101,24 @@ class ModelPool:
     def _load(self, spec: ModelSpec) -> ImageGenerator | Captioner:
         load = models.load_generator if spec.role == "generator" else models.load_captioner
         return load(spec, self.device)
+
+    def _tell_of_memory(self, spec: ModelSpec, model: ImageGenerator | Captioner) -> None:
+        """Say once that a model goes on with fewer rows a call."""
+        chunks = getattr(model, "chunks", None)
+        if not isinstance(chunks, Chunks) or chunks.too_many is None or self._told.get(id(model)) == chunks.limit:
+            return
+        self._told[id(model)] = chunks.limit
+        if self.on_load is not None:
+            self.on_load(
+                f"{spec.role} {spec.model}: out of memory at {chunks.too_many} rows a call, so it goes on with "
+                f"{chunks.limit}: with the same randomness, though a last digit may round otherwise. batch_size: "
+                f"{chunks.limit} begins there"
+            )
+
+
+def _rows(model: ImageGenerator | Captioner) -> dict[str, object]:
+    """How many rows a call has, and how many were too many."""
+    chunks = getattr(model, "chunks", None)
+    if not isinstance(chunks, Chunks):
+        return {}
+    return {"batch_size": chunks.limit, "out_of_memory_at": chunks.too_many}

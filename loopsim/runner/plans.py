@@ -10,7 +10,7 @@ from pathlib import Path
 from loopsim import models, provenance
 from loopsim.catalog import find
 from loopsim.engine import Settings
-from loopsim.errors import BudgetReached, RunFailed, StoreError
+from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.endpoint import endpoint_of
@@ -57,7 +57,8 @@ def run_plan(
         OtherExperimentError: `out` holds another experiment.
         ModelError: a model cannot be loaded.
         StoreError: the disk is full or refuses; what is stored is whole.
-        RunFailed: with `strict`, a trajectory failed.
+        RunFailed: with `strict`, a trajectory failed; or a model failed for all of a cohort.
+        DeviceLost: the device is of no use to this process any more.
     """
     specs = [spec for condition in plan.conditions for spec in condition.chain]
     begun = (out / "manifest.json").is_file()
@@ -88,7 +89,7 @@ def run_plan(
         executor = LocalExecutor(pool)
         try:
             _carry_out(Job(run, _settings(plan, seam), spans), executor, pool.meter, strict, watch)
-        except RunFailed as error:
+        except (RunFailed, DeviceLost) as error:
             run.log("failed", message=str(error), details=error.details)
             raise
         except BudgetReached as error:
