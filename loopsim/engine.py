@@ -250,7 +250,7 @@ class CohortRun:
             first = str(error).strip().splitlines()[0][:200]
             raise DeviceLost(
                 f"{spec.role} {spec.model}, cohort {self.cohort.id}, iteration {self.t + 1}: {first}\n"
-                "  No call of this process can use the device now. What is stored is whole; run the same command again.",
+                "  This process cannot use the device any more. What is stored is whole; run the same command again.",
                 traceback.format_exc(),
             ) from error
 
