@@ -12,7 +12,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from loopsim import catalog
 from loopsim.errors import ModelError, OtherExperimentError
@@ -156,6 +156,15 @@ def test_a_single_file_takes_its_configuration_from_the_base(tiny_dir, tmp_path,
     path = tiny_dir("sd")
     tiny.save_as_single_file(path, tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(draw(tmp_path / "mine.safetensors", "sd", base=str(path)), plain)
+
+
+@pytest.mark.parametrize("kept", ["model.diffusion_model", "model.diffusion_model first_stage_model"])
+def test_what_a_single_file_lacks_comes_from_the_base(tiny_dir, tmp_path, plain, kept):
+    # So the files of big models are shared: the network alone, without the text encoders that all have in common.
+    tiny.save_as_single_file(tiny_dir("sd"), tmp_path / "whole.safetensors")
+    weights = load_file(tmp_path / "whole.safetensors")
+    save_file({k: v for k, v in weights.items() if k.startswith(tuple(kept.split()))}, tmp_path / "part.safetensors")
+    np.testing.assert_array_equal(draw(tmp_path / "part.safetensors", "sd", base=str(tiny_dir("sd"))), plain)
 
 
 def test_a_pipeline_without_safetensors_is_refused_unless_pickles_are_allowed(tiny_dir, tmp_path, plain):

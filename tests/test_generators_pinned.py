@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from loopsim import provenance
 from loopsim.errors import ModelError
 from loopsim.experiment import parse_experiment
+from loopsim.models import check_model
 from loopsim.models.generator_files import parts_of
 from loopsim.models.revisions import pinned_spec
 from loopsim.plan import make_plan
@@ -23,7 +24,7 @@ from loopsim.records import ModelSpec
 from loopsim.runner import ModelPool, run_plan
 from loopsim.store import Run, open_run
 from tests import tiny_generators as tiny
-from tests.test_generators import settings_for, tiny_dir
+from tests.test_generators import settings_for, spec_for, tiny_dir
 from tests.test_generators_parts import lora
 
 __all__ = ["lora", "tiny_dir"]
@@ -169,6 +170,13 @@ def test_a_prior_is_found_in_the_card(tmp_path, card, expected):
     if card is not None:
         (tmp_path / "README.md").write_text(card)
     assert [part.location for part in parts_of(str(tmp_path), ModelSpec("generator", "x"))] == expected
+
+
+def test_a_decoder_whose_card_names_no_prior_is_refused(tiny_dir, tmp_path):
+    decoder, _ = two_stages(tiny_dir, "cascade", tmp_path)
+    (decoder / "README.md").unlink()
+    with pytest.raises(ModelError, match=r"the second of two stages, and the head of its README\.md names no prior"):
+        check_model(spec_for(decoder, "cascade"))
 
 
 def test_a_card_that_cannot_be_read_is_told(tmp_path):

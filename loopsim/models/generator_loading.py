@@ -9,6 +9,8 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError
 
 from loopsim.errors import ModelError
@@ -46,8 +48,7 @@ def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -
     try:
         if checkpoint.weights is not None and checkpoint.weights.is_file():
             arguments.pop("requires_safety_checker", None)
-            arguments |= {"config": checkpoint.pipeline, "revision": checkpoint.revision}
-            pipe = kind.from_single_file(str(checkpoint.weights), **arguments)
+            pipe = _of_single_file(kind, checkpoint, spec, arguments)
         elif (prior := checkpoint.prior()) is not None:
             pipe = kind(**_in_two_stages(checkpoint, prior, spec, arguments | _safety(spec)))
         else:
@@ -87,6 +88,26 @@ def _put_back_moved(index: Mapping[str, Any]) -> None:
 
         if not hasattr(pipelines, "wuerstchen"):
             pipelines.wuerstchen = importlib.import_module("diffusers.pipelines.deprecated.wuerstchen")
+
+
+def _of_single_file(kind: Any, checkpoint: Checkpoint, spec: ModelSpec, arguments: Mapping[str, Any]) -> Any:
+    """A pipeline with the weights of one file, and what that lacks (text encoders, mostly) from its base."""
+    index, lent = checkpoint.read() or {}, dict[str, Any]()
+    given = {**arguments, "config": checkpoint.pipeline, "revision": checkpoint.revision}
+    while True:
+        try:
+            return kind.from_single_file(str(checkpoint.weights), **given, **lent)
+        except SingleFileComponentError as error:
+            lacks = re.search(r"Failed to load (\w+)", str(error))
+            parts = {name: part for name, part in index.items() if isinstance(part, list) and name not in lent}
+            place = next((name for name, part in parts.items() if lacks and part[-1] == lacks[1]), None)
+            if place is None:
+                raise ValueError(str(error)) from error
+            library = diffusers if parts[place][0] == "diffusers" else transformers
+            lent[place] = getattr(library, parts[place][-1]).from_pretrained(
+                checkpoint.pipeline, subfolder=place, revision=checkpoint.revision, dtype=arguments["dtype"],
+                **_safety(spec),
+            )  # fmt: skip
 
 
 def _in_two_stages(checkpoint: Checkpoint, prior: str, spec: ModelSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from loopsim.errors import ModelError
 from loopsim.models.generator_classes import class_of
 from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
 from loopsim.models.loras import check_loras, parse_loras
+from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
 _REFINERS = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLPipeline")
@@ -27,6 +28,12 @@ def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """
     if spec.settings.get("base"):
         _check_base(spec, checkpoint)
+    row = PIPELINES.get(checkpoint.class_name() or "")
+    if row is not None and row.loads is not None and checkpoint.prior() is None:
+        raise ModelError(
+            f"generator {spec.model!r} is a {checkpoint.class_name()}, the second of two stages, and the head of its "
+            "README.md names no prior to begin with; write `prior: [owner/name]` there, or fetch the file too"
+        )
     if spec.settings.get("refiner"):
         _check_refiner(spec)
     if spec.settings.get("loras"):
