@@ -1,0 +1,232 @@
+"""What a run shows, in a sentence or two, made from its measurements and never saying more than their verdicts do."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from loopsim.measure import Summary, interval, summaries
+
+FEW = 3
+"""So many cells are named one by one; more are counted."""
+_SAID = {"decay": "fell", "rise": "rose", "no decay": "did not change", "undecided": "undecided"}
+_VERDICTS = ("decay", "no decay", "rise", "undecided")
+_PLURAL = {"image": "pictures", "text": "captions"}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What stands at the top of a report."""
+
+    sentences: tuple[str, ...]
+    """The finding, with intervals."""
+    notes: tuple[str, ...]
+    """What a reader must know to read it rightly."""
+    lines: tuple[Summary, ...]
+    """The cells it is made from."""
+
+
+def headline(measurements: pd.DataFrame | None) -> Headline:
+    """The finding of a run.
+
+    Args:
+        measurements: of a whole run, as `loopsim.measure.measure_run` returns them; None where it was not measured.
+    """
+    if measurements is None:
+        return Headline(("This run has not been measured yet.",), (), ())
+    lines = [line for line in summaries(measurements) if line.modality in _PLURAL]
+    if not lines:
+        why = "no distances between trajectories were measured, for want of embeddings or of trajectories"
+        return Headline((f"Nothing can be said about convergence: {why}.",), (), ())
+    first = lines[0].embedder
+    mine = [line for line in lines if line.embedder == first]
+    sentences = [
+        _diversity(modality, [x for x in mine if x.modality == modality], measurements) for modality in _PLURAL
+    ]
+    sentences += [_memory(mine), _ends(mine), _absorbed(measurements)]
+    return Headline(tuple(one for one in sentences if one), tuple(_notes(mine, lines)), tuple(lines))
+
+
+# ---- between-trajectory diversity ------------------------------------------------------------------------------------
+
+
+def _diversity(modality: str, lines: Sequence[Summary], measurements: pd.DataFrame) -> str:
+    if not lines:
+        return ""
+    what = _PLURAL[modality]
+    share = _margin(measurements)
+    if len(lines) == 1:
+        return _one(what, lines[0], share)
+    if len(lines) <= FEW:
+        told = "; ".join(f"{_where(line, lines)}, {_clause(line, share)}" for line in lines)
+        return f"{_opening(what, lines)}: {told}."
+    return _counted(what, lines, share)
+
+
+def _opening(what: str, lines: Sequence[Summary]) -> str:
+    kinds = {line.verdict for line in lines}
+    if kinds == {"no decay"}:
+        return f"No convergence of {what}"
+    if kinds == {"undecided"}:
+        return f"Whether {what} converge is undecided"
+    return f"Between-trajectory diversity of {what}"
+
+
+def _one(what: str, line: Summary, share: str) -> str:
+    ends = _ends_of_curve(line)
+    if line.verdict == "decay":
+        return f"Between-trajectory diversity of {what} fell {ends}{_pace(line)}."
+    if line.verdict == "rise":
+        return f"Between-trajectory diversity of {what} rose {ends}{_pace(line)}."
+    if line.verdict == "no decay":
+        return f"No convergence of {what}: between-trajectory diversity stayed within {share} of its start, {ends}."
+    return f"Whether {what} converge is undecided: between-trajectory diversity went {ends}, and {_neither(line)}."
+
+
+def _clause(line: Summary, share: str) -> str:
+    ends = _ends_of_curve(line)
+    if line.verdict in ("decay", "rise"):
+        return f"it {_SAID[line.verdict]} {ends}{_pace(line)}"
+    if line.verdict == "no decay":
+        return f"it stayed within {share} of its start, {ends}"
+    return f"undecided, {ends}"
+
+
+def _counted(what: str, lines: Sequence[Summary], share: str) -> str:
+    told = {
+        "decay": "it fell in",
+        "no decay": f"it stayed within {share} of its start in",
+        "rise": "it rose in",
+        "undecided": "it is undecided in",
+    }
+    parts = []
+    for verdict in _VERDICTS:
+        mine = [line for line in lines if line.verdict == verdict]
+        if mine:
+            parts.append(f"{told[verdict]} {len(mine)}{_range_of_half_lives(mine)}")
+    opening = "No convergence" if all(x.verdict == "no decay" for x in lines) else "Between-trajectory diversity"
+    return f"{opening} of {what}, in {len(lines)} conditions and groups of starts: {', '.join(parts)}."
+
+
+def _range_of_half_lives(lines: Sequence[Summary]) -> str:
+    known = [line.half_life[0] for line in lines if math.isfinite(line.half_life[0])]
+    if not known or lines[0].verdict != "decay":
+        return ""
+    low, high = min(known), max(known)
+    span = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+    return f" (half-life {span} iterations{'' if len(known) == len(lines) else f' in {len(known)} of them'})"
+
+
+def _ends_of_curve(line: Summary) -> str:
+    if line.first_t == line.last_t:
+        return f"{interval(line.first, 2)} at t = {line.first_t}"
+    return f"from {interval(line.first, 2)} at t = {line.first_t} to {interval(line.last, 2)} at t = {line.last_t}"
+
+
+def _pace(line: Summary) -> str:
+    half = f", half-life {interval(line.half_life, 1)} iterations" if math.isfinite(line.half_life[0]) else ""
+    level = f", levelling off at {interval(line.plateau, 2)}" if math.isfinite(line.plateau[0]) else ""
+    return half + level
+
+
+def _neither(line: Summary) -> str:
+    """Why nothing is decided; the reason as it was measured where there were too few iterations for a test."""
+    if line.reason.startswith("change "):
+        return "neither a change nor its absence is shown"
+    return line.reason or "neither a change nor its absence is shown"
+
+
+def _where(line: Summary, among: Sequence[Summary]) -> str:
+    label = line.label if len({x.label for x in among}) > 1 else ""
+    group = f"{line.group} starts" if line.group and len({x.group for x in among}) > 1 else ""
+    return " and ".join(part for part in (label, group) if part)
+
+
+def _margin(measurements: pd.DataFrame) -> str:
+    """The smallest change of interest as it was tested, from the signature: such as "10 %"."""
+    tested = measurements[measurements["metric"] == "mean_pairwise_distance:half_life"]["signature"]
+    found = re.search(r"\|share:([0-9.]+)", str(tested.iloc[0])) if len(tested) else None
+    return f"{float(found[1]):.0%}".replace("%", " %") if found else "the smallest change of interest"
+
+
+# ---- what else -------------------------------------------------------------------------------------------------------
+
+
+def _percent(values: tuple[float, float, float]) -> str:
+    limits = "" if math.isnan(values[1]) else f" [{values[1] * 100:.0f}, {values[2] * 100:.0f}]"
+    return f"{values[0] * 100:.0f} %{limits}"
+
+
+def _memory(lines: Sequence[Summary]) -> str:
+    """How much of what sets trajectories apart is still their start."""
+    known = [line for line in lines if math.isfinite(line.memory[1][0])]
+    if not known:
+        return ""
+    wholes = [line for line in known if line.memory[1][1] > 0]
+    if len({(line.label, line.group) for line in known}) == 1:
+        told = " and ".join(f"{_percent(line.memory[1])} of what sets {_PLURAL[line.modality]} apart" for line in known)
+        return f"Late on, the start {'still explains' if len(wholes) == len(known) else 'explains'} {told}."
+    values = [line.memory[1][0] for line in known]
+    span = f"{min(values) * 100:.0f} to {max(values) * 100:.0f} %"
+    if len(wholes) == len(known):
+        return (
+            f"Late on, the start still explains {span} of what sets trajectories apart, everywhere more than nothing."
+        )
+    return (
+        f"Late on, the start explains {span} of what sets trajectories apart; "
+        f"more than nothing is shown in {len(wholes)} of {len(known)} cases."
+    )
+
+
+def _ends(lines: Sequence[Summary]) -> str:
+    """Whether endpoints are clustered beyond the nulls."""
+    known = [line for line in lines if line.clusters in ("clustered", "no clusters shown")]
+    clustered = [line for line in known if line.clusters == "clustered"]
+    if not known:
+        return ""
+    if not clustered:
+        return "No clusters of endpoints are shown beyond what chance and the starts give."
+    which = (
+        "Endpoints are" if len(clustered) == len(known) else f"In {len(clustered)} of {len(known)} cases endpoints are"
+    )
+    return f"{which} more clustered than chance and than the starts."
+
+
+def _absorbed(measurements: pd.DataFrame) -> str:
+    """Captions that repeat to the letter until the end."""
+    of_texts = measurements["embedder"].isna() & (measurements["modality"] == "text")
+    rows = measurements[of_texts & (measurements["metric"] == "absorbed") & measurements["item"].isna()]
+    values = [float(v) for v in rows["value"] if math.isfinite(v)]
+    if not values or max(values) == 0:
+        return ""
+    low, high = f"{min(values) * 100:.0f}", f"{max(values) * 100:.0f}"
+    return f"{low if low == high else f'{low} to {high}'} % of trajectories end in captions that repeat to the letter."
+
+
+def _notes(mine: Sequence[Summary], lines: Sequence[Summary]) -> list[str]:
+    notes = [
+        (
+            f"Diversity is the mean cosine distance between trajectories, as {mine[0].embedder} sees them; "
+            "[95 % intervals] are over starts like these, and speak of these models only."
+        )
+    ]
+    if any(line.verdict == "decay" for line in mine):
+        notes.append(
+            "A fall is not yet homogenisation: starts chosen far apart come closer in any loop that forgets. "
+            "`loopsim certify` asks whether groups of starts meet in one place."
+        )
+    others = [line.embedder for line in lines if line.embedder != mine[0].embedder]
+    for name in dict.fromkeys(others):
+        theirs = [line for line in lines if line.embedder == name]
+        keys = {(x.label, x.group, x.modality): x.verdict for x in mine}
+        differ = sum(keys.get((x.label, x.group, x.modality), x.verdict) != x.verdict for x in theirs)
+        notes.append(
+            f"{name} gives the same verdicts."
+            if not differ
+            else f"{name} gives another verdict in {differ} of {len(theirs)} cases: see the table."
+        )
+    return notes
