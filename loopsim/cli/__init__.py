@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from loopsim.cli import analyse, certify, draw, exchange, look, models, run, verify  # imported for their commands
+from loopsim.cli import (
+    analyse,
+    certify,
+    draw,
+    exchange,
+    look,
+    models,
+    report,
+    run,
+    verify,
+)  # imported for their commands
 from loopsim.cli._shared import app
 
-__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "run", "verify"]
+__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "report", "run", "verify"]
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ _ORDER = (
     "certify",
     "power",
     "plot",
+    "report",
     "cite",
     "import",
     "export",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loopsim.measure.cells import key_columns
 from loopsim.records import FLAGS
 from loopsim.report.headline import Headline
 from loopsim.report.lines import value_in_words
@@ -121,7 +122,7 @@ def conditions_of(parts: Sequence[Member]) -> tuple[list[dict[str, Any]], list[l
     of_rows = []
     for member in parts:
         table = member.trajectories
-        factors = [c for c in table.columns if c.partition(".")[0].rstrip("0123456789") in (*_ROLES, "noise")]
+        factors = [c for c in key_columns(table) if c not in ("condition", "label", "group")]
         varying = [c for c in factors if table[c].map(repr).nunique() > 1]
         number: dict[str, int] = {}
         for _, row in table.drop_duplicates("condition").iterrows():

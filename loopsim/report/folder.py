@@ -94,10 +94,10 @@ def _write(site: Site, folder: Path, on_sheet: Callable[[int, int], None]) -> tu
             made += 1
             on_sheet(made, len(blocks))
     for name in site.names():
-        content = site.make(name)
-        if content is None:
+        made_now = site.make(name)
+        if made_now is None:
             raise AssertionError(f"{name} is announced and cannot be made")
-        put(name, content)
+        put(name, made_now)
     return count, size, made
 
 

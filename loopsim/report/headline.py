@@ -13,7 +13,6 @@ from loopsim.measure import Summary, interval, summaries
 
 FEW = 3
 """So many cells are named one by one; more are counted."""
-_SAID = {"decay": "fell", "rise": "rose", "no decay": "did not change", "undecided": "undecided"}
 _VERDICTS = ("decay", "no decay", "rise", "undecided")
 _PLURAL = {"image": "pictures", "text": "captions"}
 
@@ -62,18 +61,8 @@ def _diversity(modality: str, lines: Sequence[Summary], measurements: pd.DataFra
     if len(lines) == 1:
         return _one(what, lines[0], share)
     if len(lines) <= FEW:
-        told = "; ".join(f"{_where(line, lines)}, {_clause(line, share)}" for line in lines)
-        return f"{_opening(what, lines)}: {told}."
+        return f"{what.capitalize()}: {'; '.join(_clause(line, lines, share) for line in lines)}."
     return _counted(what, lines, share)
-
-
-def _opening(what: str, lines: Sequence[Summary]) -> str:
-    kinds = {line.verdict for line in lines}
-    if kinds == {"no decay"}:
-        return f"No convergence of {what}"
-    if kinds == {"undecided"}:
-        return f"Whether {what} converge is undecided"
-    return f"Between-trajectory diversity of {what}"
 
 
 def _one(what: str, line: Summary, share: str) -> str:
@@ -87,13 +76,15 @@ def _one(what: str, line: Summary, share: str) -> str:
     return f"Whether {what} converge is undecided: between-trajectory diversity went {ends}, and {_neither(line)}."
 
 
-def _clause(line: Summary, share: str) -> str:
-    ends = _ends_of_curve(line)
-    if line.verdict in ("decay", "rise"):
-        return f"it {_SAID[line.verdict]} {ends}{_pace(line)}"
+def _clause(line: Summary, among: Sequence[Summary], share: str) -> str:
+    ends, where = _ends_of_curve(line), _where(line, among)
+    if line.verdict == "decay":
+        return f"between-trajectory diversity fell {where}, {ends}{_pace(line)}"
+    if line.verdict == "rise":
+        return f"between-trajectory diversity rose {where}, {ends}{_pace(line)}"
     if line.verdict == "no decay":
-        return f"it stayed within {share} of its start, {ends}"
-    return f"undecided, {ends}"
+        return f"no convergence {where}, where diversity stayed within {share} of its start ({ends})"
+    return f"undecided {where} ({ends})"
 
 
 def _counted(what: str, lines: Sequence[Summary], share: str) -> str:
@@ -143,7 +134,7 @@ def _neither(line: Summary) -> str:
 def _where(line: Summary, among: Sequence[Summary]) -> str:
     label = line.label if len({x.label for x in among}) > 1 else ""
     group = f"{line.group} starts" if line.group and len({x.group for x in among}) > 1 else ""
-    return " and ".join(part for part in (label, group) if part)
+    return " ".join(part for part in (f"from {group}" if group else "", f"at {label}" if label else "") if part)
 
 
 def _margin(measurements: pd.DataFrame) -> str:
@@ -173,12 +164,10 @@ def _memory(lines: Sequence[Summary]) -> str:
     values = [line.memory[1][0] for line in known]
     span = f"{min(values) * 100:.0f} to {max(values) * 100:.0f} %"
     if len(wholes) == len(known):
-        return (
-            f"Late on, the start still explains {span} of what sets trajectories apart, everywhere more than nothing."
-        )
+        return f"Late on, the start still explains {span} of what sets trajectories apart; every interval lies above 0."
     return (
         f"Late on, the start explains {span} of what sets trajectories apart; "
-        f"more than nothing is shown in {len(wholes)} of {len(known)} cases."
+        f"the interval lies above 0 in {len(wholes)} of {len(known)} cases."
     )
 
 

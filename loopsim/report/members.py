@@ -44,7 +44,8 @@ class Member:
     @property
     def t0(self) -> NDArray[np.int64]:
         """Iteration that each trajectory begins at, shape (n,)."""
-        return self.trajectories["t0"].to_numpy(dtype=np.int64)
+        t0: NDArray[np.int64] = self.trajectories["t0"].to_numpy(dtype=np.int64)
+        return t0
 
 
 def members(runs: Sequence[Run]) -> list[Member]:

@@ -33,7 +33,10 @@ Loopsim.grid = (() => {
     const width = form ? Math.max(picture, lines ? 84 : 0) + 10 : 150;
     geometry = { picture, lines, cell: width, row: Math.max(height + (lines ? lines * 14 + 4 : 0) + 14, 66), head: 30, side: phone ? 118 : 232 };
     ts = [];
-    for (let t = data.first; t <= data.last; t++) if ((t - data.first) % look.every === 0 || t === data.last) ts.push(t);
+    // A start that is a text stands at the side already.
+    const { t0, start } = data.head.trajectories, said = t0.every((t, row) => t === data.first && data.head.starts[start[row]].kind === "text" && data.head.starts[start[row]].text !== null);
+    const first = data.first + (said && data.last > data.first ? 1 : 0);
+    for (let t = first; t <= data.last; t++) if ((t - data.first) % look.every === 0 || t === data.last || t === first) ts.push(t);
     columns = new Map(ts.map((t, column) => [t, column]));
     for (const [name, value] of [["--cell", geometry.cell], ["--row", geometry.row], ["--side", geometry.side], ["--lines", geometry.lines]]) box.style.setProperty(name, name === "--lines" ? value : value + "px");
     box.setAttribute("aria-colcount", String(ts.length + 1));
@@ -190,7 +193,12 @@ Loopsim.grid = (() => {
     if (row !== undefined) box.setAttribute("aria-activedescendant", "cell-" + row + "-" + ts[active.column]);
   }
 
-  function columnOf(t) { return columns.has(t) ? columns.get(t) : Math.max(0, Math.min(ts.length - 1, Math.round((t - data.first) / look.every))); }
+  // The column of an iteration, or of the last one before it that has any.
+  function columnOf(t) {
+    if (columns.has(t)) return columns.get(t);
+    const after = ts.findIndex((one) => one > t);
+    return after < 0 ? ts.length - 1 : Math.max(0, after - 1);
+  }
 
   function chosen({ from }) {
     if (state.row !== null && Loopsim.rows.places.has(state.row)) {
