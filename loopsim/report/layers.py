@@ -28,6 +28,11 @@ FIRST = (
 GRID = 4095
 """Places along each axis of a map: finer than a screen."""
 _WORDS = 4
+_FUNCTION_WORDS = frozenset(
+    "a an and are as at be been but by for from had has have he her his in into is it its of off on onto or out over she "
+    "so some than that the their them there these they this those to up very was were what where which while who with".split()
+)
+"""English words that tell nothing of a picture; captions in other languages keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def _telling(member: Member, assigned: Assigned) -> Iterator[list[str]]:
     counts, totals = [Counter[str]() for _ in range(assigned.k)], np.zeros(assigned.k)
     for motif, text in zip(labels, said["text"], strict=True):
         if motif >= 0:
-            counts[motif].update(set(words(text)))
+            counts[motif].update(set(words(text)) - _FUNCTION_WORDS)
             totals[motif] += 1
     everywhere: Counter[str] = sum(counts, Counter())
     for mine, total in zip(counts, totals, strict=True):

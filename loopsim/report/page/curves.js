@@ -149,7 +149,7 @@ Loopsim.curves = (() => {
     const { what } = entry();
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", what + " over iterations; " + lines.map((line) => [Loopsim.text.modality(line.modality), looks()(line).name].join(" ") + " from " + Loopsim.text.number(line.value[0]) + " to " + Loopsim.text.number(line.value[line.value.length - 1])).slice(0, 12).join("; "));
-    $("curves-note").textContent = "Bands: 95 % intervals over starts" + (chosen.embedder && lines.some((line) => line.embedder) ? "; embedder " + chosen.embedder : "") + ". A click on a point selects its iteration and its condition.";
+    $("curves-note").textContent = what.charAt(0).toUpperCase() + what.slice(1) + ". Bands: 95 % intervals over starts" + (chosen.embedder && lines.some((line) => line.embedder) ? "; embedder " + chosen.embedder : "") + ". A click on a point selects its iteration and its condition.";
     await plotly.react(place, traces(), layout(), { displayModeBar: false, responsive: true, displaylogo: false });
     if (drawn !== place) { drawn = place; place.on("plotly_click", clicked); }
   }
