@@ -29,8 +29,11 @@ GRID = 4095
 """Places along each axis of a map: finer than a screen."""
 _WORDS = 4
 _FUNCTION_WORDS = frozenset(
-    "a an and are as at be been but by for from had has have he her his in into is it its of off on onto or out over she "
-    "so some than that the their them there these they this those to up very was were what where which while who with".split()
+    words(
+        "a an and are as at be been but by for from had has have he her his in into is it its of off on onto or out "
+        "over she so some than that the their them there these they this those to up very was were what where which "
+        "while who with"
+    )
 )
 """English words that tell nothing of a picture; captions in other languages keep theirs."""
 
