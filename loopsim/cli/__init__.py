@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from loopsim.cli import (
-    analyse,
-    certify,
-    draw,
-    exchange,
-    look,
-    models,
-    report,
-    run,
-    verify,
-)  # imported for their commands
+# Imported for their commands.
+from loopsim.cli import analyse, certify, draw, exchange, look, models, report, run, verify
 from loopsim.cli._shared import app
 
 __all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "report", "run", "verify"]
