@@ -121,7 +121,8 @@ Loopsim.curves = (() => {
     const ink = css("--ink"), muted = css("--muted"), line = css("--line"), stacked = panels.length > 1 && narrow();
     const names = new Set(lines.map((one) => looks()(one).name)).size;
     const axis = { gridcolor: line, zeroline: false, linecolor: line, tickfont: { color: muted }, automargin: true };
-    const x = { ...axis, title: { text: "iteration", font: { color: muted, size: 12 }, standoff: 6 }, tickformat: "d", dtick: data.last - data.first < 10 ? 1 : undefined, showgrid: false };
+    const pad = Math.max(0.25, (data.last - data.first) / 50);
+    const x = { ...axis, title: { text: "iteration", font: { color: muted, size: 12 }, standoff: 6 }, tickformat: "d", range: [data.first - pad, data.last + pad], dtick: data.last - data.first < 10 ? 1 : undefined, showgrid: false };
     const rows = Math.ceil(names / (narrow() ? 1 : 3));
     const result = {
       font: { family: css("--sans"), size: 12, color: ink }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: narrow() ? false : "zoom",

@@ -6,7 +6,7 @@ Loopsim.filters = (() => {
   const panel = $("filters"), opener = $("filters-open");
 
   function start() {
-    const facets = data.facets.map((facet) => group(facet.key, facet.key.startsWith("factor ") ? facet.name.replaceAll("_", " ") : facet.name, facet.values.map((value) => [value, value])));
+    const facets = data.facets.map((facet) => group(facet.key, facet.name, facet.values.map((value) => [value, value])));
     panel.replaceChildren(...facets, el("button", { type: "button", class: "button", text: "Clear all", onclick: Loopsim.rows.clear }));
     opener.hidden = !facets.length;
     chips();
@@ -27,7 +27,7 @@ Loopsim.filters = (() => {
     }
     const found = [];
     for (const [key, wanted] of Object.entries(state.filters)) {
-      const facet = data.facets.find((one) => one.key === key), name = key === "motif" ? "motif at t" : facet ? Loopsim.rows.short(facet.name) : key;
+      const facet = data.facets.find((one) => one.key === key), name = key === "motif" ? "motif at t" : facet ? facet.name : key;
       for (const value of wanted || []) found.push(el("button", { type: "button", class: "chip", "aria-label": "Remove the filter " + name + " " + value, onclick: () => Loopsim.rows.toggle(key, value) }, name + ": " + value, el("span", { "aria-hidden": "true", text: "×" })));
     }
     if (found.length > 1) found.push(el("button", { type: "button", class: "chip clear", text: "Clear all", onclick: Loopsim.rows.clear }));

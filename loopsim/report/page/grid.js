@@ -231,7 +231,7 @@ Loopsim.grid = (() => {
   box.addEventListener("focus", () => { go(active.place, active.column); });
   box.addEventListener("blur", soon);
   let width = 0;
-  new ResizeObserver(() => { if (geometry && box.clientWidth !== width) { width = box.clientWidth; if (width < 560 !== geometry.side < 200) lay(); else resize(); } }).observe(box);
+  new ResizeObserver(() => { if (geometry && box.clientWidth !== width) { width = box.clientWidth; if (width < 560 !== geometry.side < 200) lay(); else resize(); if (state.open) bring(active.place, active.column); } }).observe(box);
 
   Loopsim.on("rows", resize);
   Loopsim.on("select", chosen);

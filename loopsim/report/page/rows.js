@@ -57,7 +57,8 @@ Loopsim.rows = (() => {
     const factors = [...new Set(head.conditions.flatMap((one) => one.factors.map(([name]) => name)))];
     for (const factor of factors) {
       const of = (one) => { const pair = one.factors.find(([name]) => name === factor); return pair ? pair[1] : "–"; };
-      add("factor " + factor, factor, [...new Set(head.conditions.map(of))], (row) => [of(conditionOf(row))]);
+      const alone = factors.filter((one) => short(one) === short(factor)).length === 1;
+      add("factor " + factor, (alone ? short(factor) : factor).replaceAll("_", " "), [...new Set(head.conditions.map(of))], (row) => [of(conditionOf(row))]);
     }
     if (!factors.length) add("condition", "Condition", [...new Set(head.conditions.map((one) => one.label))], (row) => [conditionOf(row).label]);
     add("group", "Starts", head.groups, (row) => [groupOf(row)]);
