@@ -54,11 +54,11 @@ def attribution_rows(states: States, factors: Sequence[str], n_permutations: int
     x, mask = states.vectors[kept], states.present[kept]
     table = states.trajectories[kept]
     labels = {name: table[name].astype(str).to_numpy(dtype=object) for name in factors}
-    responses: dict[str, FloatArray] = {
-        "drift": distance_to(x, 0, mask)[:, -1],
-        "step": distance_at_lag(x, 1, mask)[:, first + 1 :].mean(axis=1),
-        "endpoint": x[:, -1].astype(np.float64),
-    }
+    responses: dict[str, FloatArray] = {"endpoint": x[:, -1].astype(np.float64)}
+    if x.shape[1] > 1:
+        responses = {"drift": distance_to(x, 0, mask)[:, -1], **responses}
+    if x.shape[1] > first + 1:  # a chain that is one step long has no mean step
+        responses["step"] = distance_at_lag(x, 1, mask)[:, first + 1 :].mean(axis=1)
     for name, response in responses.items():
         shares = functools.partial(_shares, response, table, labels, name, n_permutations)
         yield from guarded("attribution", n, shares, name)

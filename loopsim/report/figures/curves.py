@@ -80,7 +80,7 @@ def _grid(source: Source, metrics: Sequence[str], name: str) -> Drawing:
     for axes in grid[len(cells) :]:
         axes.set_visible(False)
     panels.line_legend(figure, lines, _more_entries(fits, raw))
-    add_note(figure, _note(source, curves, raw))
+    add_note(figure, _note(curves, raw, lines))
     data = pd.concat([panels.drawn(lines, curves), _as_data(fits, lines), _raw_data(raw)], ignore_index=True)
     return Drawing(figure, data, panels.crowd_note(lines), _alt(name, curves, lines))
 
@@ -242,13 +242,14 @@ def _more_entries(fits: pd.DataFrame, raw: Raw) -> list[tuple[Artist, str]]:
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
-def _note(source: Source, curves: pd.DataFrame, raw: Raw) -> str:
+def _note(curves: pd.DataFrame, raw: Raw, lines: Lines) -> str:
     parts = [f"embedder {name}" for name in curves["embedder"].dropna().unique()[:1]]
     counts = curves["n"].dropna()
     if len(counts):
         low, high = int(counts.min()), int(counts.max())
         parts.append(f"n = {low}" if low == high else f"n = {low} to {high}")
-    parts.append(_BAND)
+    if not lines.crowded:
+        parts.append(_BAND)
     named = set(curves.loc[curves["modality"] == "image", "metric"])
     if {"distance_to_start", "distance_to_first"} <= named and _same(curves):
         parts.append("pictures begin at t = 1, so their distances to the start and to t = 1 are one")

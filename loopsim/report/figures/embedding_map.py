@@ -12,12 +12,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from loopsim.measure.design import varying_factors
 from loopsim.report.figures.drawing import Drawing, Source
 from loopsim.report.figures.pick import picked
 from loopsim.report.figures.style import FAINT, GREY, WIDTHS, add_legend, add_note, legend_rows, title
-from loopsim.report.lines import DASHES, PALETTE, short, value_in_words
+from loopsim.report.lines import CROWD, DASHES, PALETTE, short, value_in_words
 from loopsim.report.maps import Map, make_map
 
 _ROWS = 8
@@ -86,6 +88,9 @@ def _colours(source: Source) -> _Colours:
     table, by = source.trajectories, source.by
     if by is None:
         by = next((c for c in ("label", "group") if table[c].nunique(dropna=False) > 1), "t")
+        if by != "t" and table[by].nunique() > CROWD:  # a crowd by the first factor of few levels
+            few = [c for c in varying_factors(table) if table[c].nunique(dropna=False) <= len(PALETTE)]
+            by = few[0] if few else "t"
     column = "label" if by == "condition" else by
     if column == "t":
         return _Colours({}, {}, "t")
@@ -132,8 +137,11 @@ def _draw(axes: Axes, table: pd.DataFrame, colours: _Colours, chosen: list[str],
         axes.plot(mine["x"], mine["y"], dashes, color=colour, linewidth=0.8, alpha=0.9)
         axes.plot(mine["x"].iloc[:1], mine["y"].iloc[:1], "o", markersize=4.5, markerfacecolor="white", color=colour)
         axes.plot(mine["x"].iloc[-1:], mine["y"].iloc[-1:], "o", markersize=4.5, color=colour)
-    axes.axhline(0, color=FAINT, linewidth=0.5, zorder=0)
-    axes.axvline(0, color=FAINT, linewidth=0.5, zorder=0)
+    if source.request.method == "umap":  # its axes have no scale
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.axhline(0, color=FAINT, linewidth=0.5, zorder=0)
+        axes.axvline(0, color=FAINT, linewidth=0.5, zorder=0)
     axes.grid(visible=False)
     axes.set_aspect("equal", adjustable="datalim")
 
@@ -153,4 +161,6 @@ def _legend(figure: Figure, colours: _Colours, grid: NDArray[np.object_]) -> Non
         ScalarMappable(Normalize(*dots.get_clim()), "cividis_r"), ax=list(grid), shrink=0.6, aspect=30
     )
     bar.set_label("iteration")
+    bar.locator = MaxNLocator(integer=True)
+    bar.update_ticks()
     bar.outline.set_visible(False)

@@ -21,8 +21,69 @@ from loopsim.report.selection import drift
 
 _ROWS = 6
 _COLUMNS = {"page": 8, "column": 4}
-_LONGEST = 2000 / 25.4
-"""Inches of height that a figure may have."""
+_NARROWEST, _WIDEST = 0.55, 1.3
+"""Inches that a column must have for captions to be read, and has at most."""
+_GAP, _TOP, _LINE, _LINES = 0.05, 0.22, 0.083, 6
+"""Inches between pictures, above the first row, and of a line; most lines of a caption."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the cells of a strip lie, in inches: pictures fill their column, captions have the lines they need."""
+
+    width: float
+    head: float
+    cell: float
+    tall: float
+    lines: tuple[int, ...]
+    captions: bool
+
+    @classmethod
+    def of(cls, width: str, columns: int, texts: list[list[str | None]], picture: bytes) -> _Layout:
+        inches = WIDTHS[width]
+        head = max(0.8, inches / (columns + 1.15) * 1.1 if columns > 6 else 1.0)
+        cell = min((inches - head) / columns, _WIDEST)
+        captions = cell >= _NARROWEST
+        pixels = decoded(picture)
+        ratio = min(2.0, max(0.5, pixels.shape[0] / pixels.shape[1]))
+        letters = _letters(cell)
+        lines = [max((wrap(t or "", letters, _LINES).count("\n") + 1 for t in row), default=1) for row in texts]
+        return cls(
+            head + columns * cell,
+            head,
+            cell,
+            (cell - _GAP) * ratio,
+            tuple(lines if captions else [0] * len(lines)),
+            captions,
+        )
+
+    def _row(self, i: int) -> float:
+        """Height of a row with its captions."""
+        return self.tall + self.lines[i] * _LINE + 0.1
+
+    def head_lines(self, i: int) -> int:
+        """Lines of small print that fit before a row."""
+        return max(2, int((self._row(i) - 0.05) / (_LINE * 1.08)))
+
+    @property
+    def height(self) -> float:
+        """Of the whole figure."""
+        return _TOP + sum(self._row(i) for i in range(len(self.lines)))
+
+    def axes(self, figure: Figure, i: int, k: int) -> Axes:
+        """The axes of row i; column 0 is for words."""
+        top = self.height - _TOP - sum(self._row(j) for j in range(i))
+        left = 0.02 if k == 0 else self.head + (k - 1) * self.cell
+        wide = self.head - _GAP if k == 0 else self.cell - _GAP
+        place = (left / self.width, (top - self.tall) / self.height, wide / self.width, self.tall / self.height)
+        axes = figure.add_axes(place)
+        axes.axis("off")
+        return axes
+
+
+def _letters(inches: float) -> int:
+    """Letters of a caption that fit a column."""
+    return max(8, int(inches * 24))
 
 
 @dataclass(frozen=True)
@@ -42,28 +103,36 @@ def filmstrip(source: Source) -> Drawing:
     pictures = source.run.pictures(ids, ts)
     if not pictures:
         raise NothingToDraw(no_pictures(source, ids))
-    said = source.run.steps(["trajectory_id", "t", "text"])
-    said = said[said["trajectory_id"].isin(ids) & said["t"].isin(ts)]
-    texts = {(one.trajectory_id, one.t): one.text for one in said.itertuples()}
-    last = source.run.steps(["trajectory_id", "t"]).groupby("trajectory_id")["t"].max().to_dict()
-    width = WIDTHS[source.request.width]
-    cell = width / (len(ts) + 1.0)
-    figure = Figure(figsize=(width, min((cell + 0.42) * len(rows) + 0.25, _LONGEST)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
-    grid = figure.subplots(len(rows), len(ts) + 1, squeeze=False)
-    data = []
+    steps = source.run.steps(["trajectory_id", "t", "text"])
+    steps = steps[steps["trajectory_id"].isin(ids)]
+    texts = {(one.trajectory_id, one.t): one.text for one in steps.itertuples()}
+    last = steps.groupby("trajectory_id")["t"].max().to_dict()
+    table = [
+        {
+            "row": i, "trajectory_id": row.trajectory_id, "t": t, "text": texts.get((row.trajectory_id, t)),
+            "status": _status(pictures.get((row.trajectory_id, t)), t, last.get(row.trajectory_id, -1)),
+        }
+        for i, row in enumerate(rows)
+        for t in ts
+    ]  # fmt: skip
+    said = [[one["text"] for one in table if one["row"] == i] for i in range(len(rows))]
+    strip = _Layout.of(source.request.width, len(ts), said, next(iter(pictures.values())))
+    figure = Figure(figsize=(strip.width, strip.height))
     for i, row in enumerate(rows):
-        _head(grid[i, 0], row, cell)
-        for axes, t in zip(grid[i, 1:], ts, strict=True):
-            picture, text = pictures.get((row.trajectory_id, t)), texts.get((row.trajectory_id, t))
-            status = _status(picture, t, last.get(row.trajectory_id, -1))
-            _cell(axes, picture, text, status, cell, row.marked == t)
+        _head(strip.axes(figure, i, 0), row, strip.head, strip.head_lines(i))
+        for k, t in enumerate(ts, start=1):
+            axes = strip.axes(figure, i, k)
+            one = table[i * len(ts) + k - 1]
+            caption = str(one["text"] or "") if strip.captions else ""
+            _cell(axes, pictures.get((row.trajectory_id, t)), caption, str(one["status"]), strip, row.marked == t)
             if i == 0:
-                axes.set_title(f"t = {t}", fontsize=7)
-            data.append({"row": i, "trajectory_id": row.trajectory_id, "t": t, "text": text, "status": status})
+                axes.set_title(f"t = {t}" if strip.captions else str(t), fontsize=7 if strip.captions else 6, pad=3)
+    notes = picked_notes(source, ids)
+    if not strip.captions:
+        notes += (f"{len(ts)} columns leave no room for captions; the CSV has them",)
     alt = f"{len(rows)} trajectories over iterations {ts[0]} to {ts[-1]}, each picture with its caption."
-    table = pd.DataFrame(data).merge(source.trajectories[["trajectory_id", "label", "group", "start_text"]], how="left")
-    return Drawing(figure, table, picked_notes(source, ids), alt)
+    named = source.trajectories[["trajectory_id", "label", "group", "start_text"]]
+    return Drawing(figure, pd.DataFrame(table).merge(named, on="trajectory_id", how="left"), notes, alt)
 
 
 def no_pictures(source: Source, ids: list[str]) -> str:
@@ -98,8 +167,8 @@ def _heads(source: Source, ids: list[str]) -> tuple[list[_Row], list[int]]:
     for name in ids:
         one = table.loc[name]
         start = one["start_text"] if isinstance(one["start_text"], str) else "(a picture)"
-        notes = [str(one[c]) for c in several] + ([extra[name]] if name in extra else [])
-        head = "\n".join([*(f"[{note}]".replace(", ", ",\n") for note in notes), start])
+        notes = [str(one[c]).replace(", ", ",\n") for c in several] + ([extra[name]] if name in extra else [])
+        head = "\n".join([*(f"[{note}]" for note in notes), start])
         rows.append(_Row(name, head, marked.get(name)))
     return rows, list(marked.values())
 
@@ -132,30 +201,27 @@ def _status(picture: bytes | None, t: int, last: int) -> str:
     return "missing" if t <= last else "ended"
 
 
-def _head(axes: Axes, row: _Row, inches: float) -> None:
-    axes.axis("off")
-    axes.set_box_aspect(1)
-    axes.set_anchor("N")
-    letters = max(10, int(inches * 21))
-    note = wrap(row.head, letters, max(7, int(inches * 11))) + f"\n({row.trajectory_id[:8]})"
-    axes.text(0.5, 1.0, note, transform=axes.transAxes, ha="center", va="top", fontsize=5.5, style="italic")
+def _head(axes: Axes, row: _Row, inches: float, lines: int) -> None:
+    note = wrap(row.head, max(10, int(inches * 22)), lines - 1) + f"\n({row.trajectory_id[:8]})"
+    axes.text(0.0, 1.0, note, transform=axes.transAxes, ha="left", va="top", fontsize=5.5, style="italic")
 
 
-def _cell(axes: Axes, picture: bytes | None, text: str | None, status: str, inches: float, marked: bool) -> None:
-    axes.axis("off")
+def _cell(axes: Axes, picture: bytes | None, text: str, status: str, strip: _Layout, marked: bool) -> None:
     if picture is None:
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="#f4f4f4", edgecolor=FAINT, linewidth=0.5))
         word = {"ended": "ended", "missing": "no picture"}[status]
-        axes.text(0.5, 0.5, word, ha="center", va="center", fontsize=6, color=BAD if status == "ended" else GREY)
+        axes.text(0.5, 0.5, word if strip.captions else "–", ha="center", va="center", fontsize=6,
+                  color=BAD if status == "ended" else GREY)  # fmt: skip
     else:
         axes.imshow(decoded(picture), interpolation="nearest")
+        axes.set_anchor("N")
         if marked:
             high, wide = axes.images[0].get_array().shape[:2]
             axes.add_patch(Rectangle((-0.5, -0.5), wide, high, fill=False, edgecolor=BAD, linewidth=1.6))
-    letters = max(10, int(inches * 25))
-    axes.text(0.5, -0.04, wrap(text or "", letters, 5), transform=axes.transAxes, ha="center", va="top", fontsize=5)
-    axes.set_anchor("N")
+    if text:
+        axes.annotate(wrap(text, _letters(strip.cell), _LINES), (0.5, 0), (0, -2), xycoords="axes fraction",
+                      textcoords="offset points", ha="center", va="top", fontsize=5)  # fmt: skip
 
 
 def decoded(picture: bytes) -> np.ndarray:

@@ -26,9 +26,14 @@ def memory(source: Source) -> Drawing:
         not (curves["metric"] == "twin_distance").any()
         or curves.loc[curves["metric"] == "twin_distance", "value"].isna().all()
     ):
+        mend = (
+            "import trajectories with more than one of a start"
+            if source.run.imported is not None
+            else "set `replicates: 2` in the experiment file and run it again; the run is extended"
+        )
         raise NothingToDraw(
             f"{source.path}: no start has two replicates that lasted, so nothing tells what it fixes from what chance "
-            "makes: set `replicates: 2` in the experiment file and run it again; the run is extended"
+            f"makes: {mend}"
         )
     shares = rows[(rows["metric"] == "memory") & rows["item"].isin(_WINDOWS)]
     lines = lines_of(pd.concat([curves, shares]), source.by)

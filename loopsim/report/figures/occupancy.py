@@ -109,7 +109,7 @@ _MOST_MATRICES = 6
 
 def transitions(source: Source) -> Drawing:
     """Where trajectories go from each motif in one iteration: a matrix of shares, with counts."""
-    counted = source.rows(("transition_count",))
+    counted = source.rows(_counted(source))
     by = source.by
     modalities = [m for m in ("image", "text") if (counted["modality"] == m).any()]
     names = _cell_names(counted, by)
@@ -138,6 +138,12 @@ def transitions(source: Source) -> Drawing:
     )
     data = pd.concat([_matrix_in_rows(n, m, counts, source.embedder) for n, m, counts in matrices], ignore_index=True)
     return Drawing(figure, data, notes, "Matrix of moves from motif to motif in one iteration.")
+
+
+def _counted(source: Source) -> tuple[str, ...]:
+    """The metric to look for: where no move was counted, the one that says why."""
+    there = set(source.measured["metric"])
+    return ("transition_count",) if "transition_count" in there else ("transition_memory",)
 
 
 def _cell_names(counted: pd.DataFrame, by: str | None) -> pd.Series:

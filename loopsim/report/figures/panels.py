@@ -78,7 +78,7 @@ def _shown(lines: Lines) -> list[Line]:
     first: dict[str, Line] = {}
     for line in lines.lines:
         first.setdefault(line.level, line)
-    return list(first.values())[:28]
+    return list(first.values())
 
 
 def crowd_note(lines: Lines) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from loopsim.store.shards import write_bytes
@@ -35,7 +36,11 @@ STYLE = {
 """matplotlib settings that everything is drawn under."""
 
 _LETTERS_AN_INCH = 20
-"""Of the small print that legends and notes are set in, on the average."""
+"""Of the small print that notes are set in, on the average."""
+_MOST_ENTRIES = 28
+"""Of a legend: as many as there are colours and line styles."""
+_LEGEND_LETTERS, _HANDLE = 18, 12
+"""Letters an inch in a legend, and letters that the handle of an entry and the gap to the next take."""
 
 
 def write_figure(figure: Figure, path: Path) -> tuple[str, ...]:
@@ -85,14 +90,22 @@ def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str],
     """A legend above the panels, in as many columns as its labels leave room for."""
     if not handles:
         return
+    if len(handles) > _MOST_ENTRIES:
+        left = len(handles) - _MOST_ENTRIES
+        handles = [*handles[:_MOST_ENTRIES], Line2D([], [], linestyle="")]
+        labels = [*labels[:_MOST_ENTRIES], f"and {left} more"]
     shown = [wrap(label, 60, 2) for label in labels]
     longest = max(len(line) for label in shown for line in label.splitlines()) if any(shown) else 1
-    columns = max(1, min(len(handles), letters(figure) // (longest + 9)))
+    columns = _legend_columns(len(handles), longest, figure.get_size_inches()[0])
     order = _across_rows(len(handles), columns)
     figure.legend(
         [handles[i] for i in order], [shown[i] for i in order], loc="outside upper center", ncols=columns,
         frameon=False, title=plain(heading) or None, title_fontsize=7,
     )  # fmt: skip
+
+
+def _legend_columns(count: int, longest: int, inches: float) -> int:
+    return max(1, min(count, int(inches * _LEGEND_LETTERS) // (longest + _HANDLE)))
 
 
 def _across_rows(count: int, columns: int) -> list[int]:
@@ -105,8 +118,9 @@ def legend_rows(labels: Sequence[str], width: float) -> int:
     """Lines of text that `add_legend` needs on a figure of a width in inches."""
     if not any(labels):
         return 0
+    labels = labels[: _MOST_ENTRIES + 1]
     longest = max(min(len(label), 60) for label in labels)
-    columns = max(1, min(len(labels), int(width * _LETTERS_AN_INCH) // (longest + 9)))
+    columns = _legend_columns(len(labels), longest, width)
     return -(-len(labels) // columns) * (2 if any(len(label) > 60 for label in labels) else 1)
 
 

@@ -55,13 +55,13 @@ def survival(source: Source) -> Drawing:
     for axes in grid[len(cells) :]:
         axes.set_visible(False)
     panels.line_legend(figure, lines)
-    add_note(figure, _note([m for m, _ in cells], rows))
+    add_note(figure, _note([m for m, _ in cells], rows, lines))
     return Drawing(figure, panels.drawn(lines, rows), notes, _alt(rows, lines))
 
 
-def _note(modalities: list[str], rows: pd.DataFrame) -> str:
+def _note(modalities: list[str], rows: pd.DataFrame, lines: Lines) -> str:
     parts = ["share of the concepts named at the start that are not yet lost (Kaplan–Meier)"]
-    if rows["ci_low"].notna().any():
+    if rows["ci_low"].notna().any() and not lines.crowded:
         parts.append("bands: 95 % intervals, starts as the unit")
     if "image" in modalities:
         parts.append(
