@@ -1,0 +1,138 @@
+"""What the headline says of measurements, and what it does not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from loopsim.report.headline import headline
+
+NAN = math.nan
+REASON = "change 0.01 [-0.1, 0.1] from start to last quarter; neither a change (p = 0.5) nor its absence is shown"
+
+
+def cell(
+    verdict: str, label: str = "all", group: str = "all", modality: str = "image", embedder: str = "judge",
+    half_life: tuple[float, float, float] = (NAN, NAN, NAN), plateau: float = NAN,
+    memory: tuple[float, float, float] = (NAN, NAN, NAN), clusters: str = "no clusters shown",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows that one cell of the measurements has."""
+    keys = {"label": label, "group": group, "modality": modality, "embedder": embedder, "item": None, "undefined": ""}
+    curve = "mean_pairwise_distance"
+
+    def row(metric: str, values: tuple[float, float, float], **more: Any) -> dict[str, Any]:
+        low_high = {"value": values[0], "ci_low": values[1], "ci_high": values[2]}
+        return {**keys, "metric": metric, "t": None, "verdict": None, "signature": "", **low_high, **more}
+
+    said = f"{verdict}: {REASON}"
+    return [
+        *([row(curve, (0.9, 0.8, 1.0), t=0)] if modality == "text" else []),
+        row(curve, (0.81, 0.78, 0.84), t=1),
+        row(curve, (0.62, 0.58, 0.66), t=50),
+        row(f"{curve}:half_life", half_life, verdict=said, signature="decay_half_life|start:1|share:0.1|v:1"),
+        row(f"{curve}:plateau", (plateau, NAN, NAN), verdict=said),
+        row("memory", (0.9, 0.8, 1.0), item="early"),
+        row("memory", memory, item="late"),
+        row("endpoint_silhouette", (0.4, NAN, NAN), item="k=3", verdict=clusters),
+    ]
+
+
+def said(*cells: list[dict[str, Any]]) -> list[str]:
+    return list(headline(frame(*cells)).sentences)
+
+
+def frame(*cells: list[dict[str, Any]]) -> pd.DataFrame:
+    rows = pd.DataFrame([row for one in cells for row in one])
+    return rows.astype({"t": "Int64"})
+
+
+def test_a_decay_says_from_where_to_where_and_how_fast():
+    assert said(cell("decay", half_life=(6.1, 4.0, 9.2), plateau=0.6))[0] == (
+        "Between-trajectory diversity of pictures fell from 0.81 [0.78, 0.84] at t = 1 to 0.62 [0.58, 0.66] at t = 50, "
+        "half-life 6.1 [4.0, 9.2] iterations, levelling off at 0.60."
+    )
+
+
+def test_a_decay_without_a_half_life_has_none():
+    assert "half-life" not in said(cell("decay"))[0]
+
+
+def test_a_rise_is_no_fall():
+    (first, *_) = said(cell("rise", modality="text"))
+    assert first.startswith("Between-trajectory diversity of captions rose from 0.81")
+    assert "convergence" not in first
+
+
+def test_no_decay_is_no_convergence_within_the_margin_that_was_tested():
+    assert said(cell("no decay"))[0] == (
+        "No convergence of pictures: between-trajectory diversity stayed within 10 % of its start, "
+        "from 0.81 [0.78, 0.84] at t = 1 to 0.62 [0.58, 0.66] at t = 50."
+    )
+
+
+def test_undecided_claims_neither():
+    first = said(cell("undecided"))[0]
+    assert first.startswith("Whether pictures converge is undecided: ")
+    assert first.endswith("and neither a change nor its absence is shown.")
+
+
+@pytest.mark.parametrize("verdict", ["no decay", "undecided", "rise"])
+def test_only_a_decay_fell(verdict: str):
+    assert not any("fell" in one for one in said(cell(verdict), cell(verdict, modality="text")))
+
+
+def test_few_cells_are_named_one_by_one():
+    first = said(cell("no decay", group="even"), cell("undecided", group="prior"))[0]
+    assert first == (
+        "Pictures: no convergence from even starts, where diversity stayed within 10 % of its start (from 0.81 [0.78, "
+        "0.84] at t = 1 to 0.62 [0.58, 0.66] at t = 50); undecided from prior starts (from 0.81 [0.78, 0.84] at t = 1 "
+        "to 0.62 [0.58, 0.66] at t = 50)."
+    )
+
+
+def test_many_cells_are_counted():
+    verdicts = ["decay", "decay", "no decay", "undecided", "rise"]
+    cells = [cell(v, label=f"c{i}", half_life=(4.0 + i, 1, 9)) for i, v in enumerate(verdicts)]
+    assert said(*cells)[0] == (
+        "Between-trajectory diversity of pictures, in 5 conditions and groups of starts: it fell in 2 (half-life 4.0 "
+        "to 5.0 iterations), it stayed within 10 % of its start in 1, it rose in 1, it is undecided in 1."
+    )
+
+
+def test_no_convergence_opens_only_where_every_cell_says_so():
+    same = [cell("no decay", label=f"c{i}") for i in range(4)]
+    assert said(*same)[0].startswith("No convergence of pictures")
+    assert said(*same, cell("rise", label="c4"))[0].startswith("Between-trajectory diversity of pictures")
+
+
+def test_memory_is_what_the_start_still_explains():
+    assert "Late on, the start still explains 65 % [47, 82] of what sets pictures apart." in said(
+        cell("no decay", memory=(0.65, 0.47, 0.82))
+    )
+    assert "Late on, the start explains 5 % [-3, 12] of what sets pictures apart." in said(
+        cell("no decay", memory=(0.05, -0.03, 0.12))
+    )
+    assert not any("explains" in one for one in said(cell("no decay")))
+
+
+def test_clusters_are_claimed_only_where_they_beat_the_nulls():
+    assert "No clusters of endpoints are shown beyond what chance and the starts give." in said(cell("decay"))
+    assert "Endpoints are more clustered than chance and than the starts." in said(cell("decay", clusters="clustered"))
+    assert not any("cluster" in one for one in said(cell("decay", clusters="too few trajectories")))
+
+
+def test_a_fall_is_not_sold_as_homogenisation_and_other_embedders_are_heard():
+    notes = headline(frame(cell("decay"), cell("undecided", embedder="other"))).notes
+    assert any("not yet homogenisation" in note for note in notes)
+    assert any("other gives another verdict in 1 of 1 cases" in note for note in notes)
+    assert not any("homogenisation" in note for note in headline(frame(cell("no decay"))).notes)
+
+
+def test_what_was_not_measured_is_said_to_be_unmeasured():
+    assert headline(None).sentences == ("This run has not been measured yet.",)
+    only_words = frame(cell("decay")).assign(embedder=None)
+    (only,) = headline(only_words).sentences
+    assert only.startswith("Nothing can be said about convergence")
