@@ -75,8 +75,17 @@ def test_no_decay_is_no_convergence_within_the_margin_that_was_tested():
 
 def test_undecided_claims_neither():
     first = said(cell("undecided"))[0]
-    assert first.startswith("Whether pictures converge is undecided: ")
-    assert first.endswith("and neither a change nor its absence is shown.")
+    assert first.startswith("Whether pictures converge is undecided (between-trajectory diversity went from 0.81")
+    assert first.endswith(": neither a change nor its absence is shown.")
+
+
+def test_why_nothing_was_tested_is_said_as_it_was_measured():
+    short = frame(cell("undecided"))
+    why = "5 iterations from start on; a decay needs at least 8"
+    short["verdict"] = short["verdict"].where(short["verdict"].isna(), f"undecided: {why}")
+    assert headline(short).sentences[0].endswith(f"at t = 50): {why}.")
+    short.loc[short["metric"] == "mean_pairwise_distance", ["value", "ci_low", "ci_high"]] = NAN
+    assert headline(short).sentences[0] == f"Nothing can be said about a convergence of pictures: {why}."
 
 
 @pytest.mark.parametrize("verdict", ["no decay", "undecided", "rise"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def run_facts(member: Member, flags: Sequence[str], head: Headline) -> dict[str,
         "replicates": int(table["replicate"].nunique()) if len(table) else 0,
         "starts": int(table["start_id"].nunique()),
         "trajectories": len(table),
-        "imported": run.imported,
+        "imported": None if run.imported is None else PurePath(run.imported).name,
         "measured": run.is_measured(),
         "models": list(_models(table, run.manifest)),
         "embedders": embedders_of(run),

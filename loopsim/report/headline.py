@@ -73,8 +73,10 @@ def _one(what: str, line: Summary, share: str) -> str:
         return f"Between-trajectory diversity of {what} rose {ends}{_pace(line)}."
     if line.verdict == "no decay":
         return f"No convergence of {what}: between-trajectory diversity stayed within {share} of its start, {ends}."
+    if math.isnan(line.first[0]) and math.isnan(line.last[0]):
+        return f"Nothing can be said about a convergence of {what}: {line.reason}."
     went = "was" if line.first_t == line.last_t else "went"
-    return f"Whether {what} converge is undecided: between-trajectory diversity {went} {ends}, and {_neither(line)}."
+    return f"Whether {what} converge is undecided (between-trajectory diversity {went} {ends}): {_neither(line)}."
 
 
 def _clause(line: Summary, among: Sequence[Summary], share: str) -> str:

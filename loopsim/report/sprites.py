@@ -71,13 +71,16 @@ def choose_format(parts: Sequence[Member], pictures: int, wanted: int | None = N
 
 
 def _first_size(member: Member) -> tuple[int, int] | None:
-    for shard in shards.list_shards(member.run.path / "steps"):
-        with shards.reading(shard.path):
-            data = ds.dataset(str(shard.path), schema=STEP_SCHEMA)
-            there = data.head(1, columns=["image"], filter=ds.field("image").is_valid()).to_pylist()
-        if there:
-            with Image.open(io.BytesIO(there[0]["image"]["bytes"])) as image:
-                return image.size
+    """Of the first picture that was drawn, or of the first start where none was."""
+    there = ds.field("image").is_valid()
+    for wanted in (there & ds.field("text_in").is_valid(), there):
+        for shard in shards.list_shards(member.run.path / "steps"):
+            with shards.reading(shard.path):
+                data = ds.dataset(str(shard.path), schema=STEP_SCHEMA)
+                found = data.head(1, columns=["image"], filter=wanted, batch_size=16, batch_readahead=1).to_pylist()
+            if found:
+                with Image.open(io.BytesIO(found[0]["image"]["bytes"])) as image:
+                    return image.size
     return None
 
 
