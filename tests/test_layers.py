@@ -23,7 +23,7 @@ LAYERS = (
     {"loopsim.executors"},
     {"loopsim.runner", "loopsim.embed", "loopsim.exchange", "loopsim.states"},
     {"loopsim.measure", "loopsim.verify"},
-    {"loopsim.compare", "loopsim.certify", "loopsim.power", "loopsim.cite"},
+    {"loopsim.compare", "loopsim.certify", "loopsim.power", "loopsim.cite", "loopsim.costs"},
     {"loopsim.report"},
     {"loopsim.view"},
     {"loopsim.cli"},

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
+import typer
+
+from loopsim.cli._costs import costs_as_json, print_costs
 from loopsim.cli._shared import (
     ExperimentArgument,
     JsonOption,
@@ -13,15 +17,32 @@ from loopsim.cli._shared import (
     planned,
     print_text,
     reporting,
+    say,
     table,
 )
 
 
 @app.command()
-def plan(experiment: ExperimentArgument, overrides: OverridesArgument = None, as_json: JsonOption = False) -> None:
-    """Show what would run: conditions, trajectories, steps. Nothing is run."""
+def plan(
+    experiment: ExperimentArgument,
+    overrides: OverridesArgument = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure a step or two of each model on this machine; stores nothing.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="For --probe: auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    memory: Annotated[
+        float | None, typer.Option(min=0, metavar="GB", help="Of the device: do all models stay loaded?")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would run and what it costs: conditions, trajectories, steps, disk, time. Nothing is run."""
     with reporting():
+        from loopsim.costs import price_plan, probe_plan
+        from loopsim.runner import check_device
+
+        check_device(device)
         this = planned(experiment, overrides)
+        costs = price_plan(this, probe_plan(this, device, say) if probe else None, memory)
         counts = {
             "name": this.experiment.name,
             "conditions": [{"id": c.id, "label": c.label, **c.factors} for c in this.conditions],
@@ -31,6 +52,7 @@ def plan(experiment: ExperimentArgument, overrides: OverridesArgument = None, as
             "iterations": this.experiment.iterations,
             "steps": this.steps,
             "cohorts": len(this.cohorts),
+            "costs": costs_as_json(costs),
         }
         if as_json:
             print(json.dumps(counts, indent=1))  # noqa: T201 - a result, on stdout
@@ -47,6 +69,7 @@ def plan(experiment: ExperimentArgument, overrides: OverridesArgument = None, as
             f"{counts['trajectories']} trajectories × {counts['iterations']} iterations = {counts['steps']} steps "
             "(each one image and one caption)"
         )
+        print_costs(costs)
 
 
 @app.command()

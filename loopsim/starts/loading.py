@@ -108,7 +108,7 @@ def read_prompts(path: Path, where: str) -> list[str]:
     Raises:
         ExperimentError: the file is missing, empty or no text; `where` is the key that named it.
     """
-    return [row.text for row in rows_of(StartSettings(file=str(path)), where)]
+    return [row.text for row in rows_of(StartSettings.model_validate({"file": str(path)}), where)]
 
 
 def _expand(patterns: Iterable[str], where: str) -> list[Path]:
