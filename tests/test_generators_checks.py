@@ -267,7 +267,7 @@ def test_on_the_hub_too(put, tmp_path):
             check_model(named(repository))
 
 
-def test_a_hub_that_refuses_is_told_with_what_mends_it(monkeypatch):
+def test_a_hub_that_refuses_is_told_with_what_mends_it(monkeypatch, put, tmp_path):
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -278,9 +278,38 @@ def test_a_hub_that_refuses_is_told_with_what_mends_it(monkeypatch):
     def refuse(*arguments, **keywords):
         raise errors.GatedRepoError("403", response=response)
 
+    (tmp_path / "empty").mkdir()
+    put("owner/name", tmp_path / "empty", "a" * 40)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(ModelError, match=r"owner/name is gated\. Accept its terms"):
         check_model(named("owner/name"))
+
+
+def test_a_hub_that_cannot_be_reached_is_tried_once(monkeypatch, put, tmp_path, tiny_dir):
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    asked = []
+
+    def unreachable(self, name, **keywords):
+        asked.append(name)
+        raise OSError("no route")
+
+    real = huggingface_hub.hf_hub_download
+
+    def watched(*arguments, **keywords):
+        assert keywords["local_files_only"]
+        return real(*arguments, **keywords)
+
+    put("owner/there", tiny_dir("sd"), "a" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", watched)
+    with pytest.raises(ModelError, match="owner/name is not in the cache, and cannot be looked up on the hub"):
+        check_model(named("owner/name"))
+    assert asked == ["owner/name"]
+    check_model(spec_for(Path("owner/there"), "sd", size="32x32", scheduler="DDIMScheduler"))
+    assert asked == ["owner/name", "owner/there"]
 
 
 def test_an_empty_directory_is_no_generator(tmp_path):

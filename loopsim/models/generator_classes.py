@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopsim.errors import ModelError
-from loopsim.models.generator_files import Checkpoint, find_file
+from loopsim.models.generator_files import Checkpoint
 from loopsim.presets.pipelines import GUIDANCE_NAMES, PIPELINES, Pipeline
 from loopsim.records import ModelSpec
 
@@ -94,7 +94,7 @@ def _strange(index: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _brings(checkpoint: Checkpoint, name: str, library: str) -> bool:
-    return find_file(checkpoint.pipeline, f"{name}/{library}.py", checkpoint.revision) is not None
+    return checkpoint.place.find(f"{name}/{library}.py") is not None
 
 
 def own_code(spec: ModelSpec, file: str = "") -> ModelError:

@@ -5,18 +5,81 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.models.loras import parse_loras
-from loopsim.models.revisions import hub_id, mended
+from loopsim.models.revisions import hub_id, is_commit, mended, needs_of
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 """Endings of weights that stand alone."""
+
+
+class Place:
+    """A directory, or a repository of the hub at one commit, whose small files can be read.
+
+    Args:
+        location: directory or hub id.
+        revision: branch, tag or commit of a hub id.
+    """
+
+    def __init__(self, location: str, revision: str | None = None) -> None:
+        self.location, self.revision = location, revision
+        self._commit: tuple[str, bool] | None = None
+
+    def find(self, name: str) -> Path | None:
+        """A file on this machine; None where there is none.
+
+        Raises:
+            ModelError: the hub does not hand the model out; or it cannot be asked, and nothing is in the cache.
+        """
+        folder = Path(self.location)
+        if folder.is_dir():
+            return folder / name if (folder / name).is_file() else None
+        if hub_id(self.location) is None:
+            return None
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
+        commit, ask = self._looked_up()
+        try:
+            return Path(hf_hub_download(self.location, name, revision=commit, local_files_only=not ask))
+        except (EntryNotFoundError, FileNotFoundError):  # absent on the hub, or, where it is not asked, in the cache
+            return None
+        except Exception as error:
+            raise mended(self.location, self.revision, error) from error
+
+    def _looked_up(self) -> tuple[str, bool]:
+        """The commit, and whether the hub can be asked for files: once, since it is tried for long where it cannot."""
+        if self._commit is None:
+            if self.revision is not None and is_commit(self.revision):
+                self._commit = self.revision, True
+            else:
+                needs = needs_of(self.location, self.revision)
+                self._commit = needs.commit, needs.gated is not None
+        return self._commit
+
+    def json(self, name: str) -> Mapping[str, Any] | None:
+        """The content of a JSON file; None where there is none.
+
+        Raises:
+            ModelError: as `find`, or it is no JSON object.
+        """
+        path = self.find(name)
+        if path is None:
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"generator {self.location!r}: {name} cannot be read: {error}") from None
+        if not isinstance(content, dict):
+            raise ModelError(f"generator {self.location!r}: {name} is no JSON object")
+        return content
 
 
 @dataclass(frozen=True)
@@ -30,6 +93,11 @@ class Checkpoint:
     revision: str | None = None
     """Branch, tag or commit of `pipeline`, where that is a hub id."""
     _seen: dict[str, Mapping[str, Any] | None] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the small files are."""
+        return Place(self.pipeline, self.revision)
 
     def read(self, component: str = "") -> Mapping[str, Any] | None:
         """A component's configuration, or `model_index.json` for none; None where there is no such file.
@@ -46,7 +114,7 @@ class Checkpoint:
             names = [f"{component}/{name}" for name in ("config.json", "scheduler_config.json")]
         else:
             names = ["model_index.json"]
-        return next((found for name in names if (found := read_json(self.pipeline, name, self.revision))), None)
+        return next((found for name in names if (found := self.place.json(name))), None)
 
     def class_name(self) -> str | None:
         """The pipeline's class; None where the location has no `model_index.json`."""
@@ -59,7 +127,7 @@ class Checkpoint:
         Directory or hub id; None for a pipeline that is whole, and for a card that names none.
         """
         row = PIPELINES.get(self.class_name() or "")
-        path = None if row is None or row.loads is None else find_file(self.pipeline, "README.md", self.revision)
+        path = None if row is None or row.loads is None else self.place.find("README.md")
         if path is None:
             return None
         import yaml
@@ -74,44 +142,8 @@ class Checkpoint:
 
 
 def read_json(location: str, name: str, revision: str | None = None) -> Mapping[str, Any] | None:
-    """A JSON file of a directory or of the hub (its cache, when offline); None where there is none.
-
-    Raises:
-        ModelError: it is no JSON object.
-    """
-    path = find_file(location, name, revision)
-    if path is None:
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"generator {location!r}: {name} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"generator {location!r}: {name} is no JSON object")
-    return content
-
-
-def find_file(location: str, name: str, revision: str | None = None) -> Path | None:
-    """A small file of a directory or of the hub, on this machine; None where there is none.
-
-    Raises:
-        ModelError: the hub does not hand the model out.
-    """
-    folder = Path(location)
-    if folder.is_dir():
-        return folder / name if (folder / name).is_file() else None
-    if hub_id(location) is None:
-        return None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(location, name, revision=revision))
-    except (EntryNotFoundError, FileNotFoundError):
-        # Absent on the hub; or offline and not in the cache, which loading will tell better.
-        return None
-    except Exception as error:
-        raise mended(location, revision, error) from error
+    """A JSON file of a directory or of the hub. As `Place.json`."""
+    return Place(location, revision).json(name)
 
 
 def token_model(config: Mapping[str, Any]) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopsim.errors import ModelError
-from loopsim.models import revisions
-from loopsim.models.generator_files import Checkpoint, find_file, read_json, token_model
+from loopsim.models.generator_files import Checkpoint, token_model
 from loopsim.records import ModelSpec
 
 _FILES: Mapping[str, str] = {
@@ -23,13 +22,10 @@ def no_pipeline(spec: ModelSpec, checkpoint: Checkpoint) -> ModelError:
     """The refusal of what has no `model_index.json`.
 
     Raises:
-        ModelError: of a hub model: it is gated, missing, or neither reachable nor in the cache.
+        ModelError: a file of it cannot be read.
     """
-    place, revision = checkpoint.pipeline, checkpoint.revision
-    config = read_json(place, "config.json", revision)
-    other = next((text for file, text in _FILES.items() if find_file(place, file, revision)), None)
-    if config is None and other is None and revisions.hub_id(place):
-        revisions.commit_of(place, revision)  # says what is wrong with it, if anything is
+    config = checkpoint.place.json("config.json")
+    other = next((text for file, text in _FILES.items() if checkpoint.place.find(file)), None)
     found = f"it is {other}" if other else _of_config(spec, config or {})
     return ModelError(
         f"generator {spec.model!r} is no text-to-image model: {found}. A generator is a pipeline of diffusers (a "

@@ -48,6 +48,11 @@ def hub_id(location: str) -> str | None:
     return match[1] if match and not is_directory(Path(location)) else None
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit's whole hash, which stands for itself."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
 def commit_of(location: str, revision: str | None) -> str:
     """The commit that a revision of a hub model stands for, now.
 

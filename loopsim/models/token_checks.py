@@ -9,7 +9,7 @@ from typing import Any
 from loopsim.errors import ModelError
 from loopsim.models.generator_checks import check_settings
 from loopsim.models.generator_files import no_safetensors, read_json, token_model
-from loopsim.models.revisions import commit_of, hub_id
+from loopsim.models.revisions import hub_id
 from loopsim.presets.styles import negative_of
 from loopsim.records import ModelSpec, Setting
 
@@ -47,8 +47,6 @@ def config_of(location: str, spec: ModelSpec) -> Mapping[str, Any]:
         )
     asked = None if revision is None else str(revision)
     config = read_json(location, "config.json", asked)
-    if config is None and hub_id(location):
-        commit_of(location, asked)  # says what is wrong with it, if anything is
     if config is None or not token_model(config):
         kind = repr((config or {}).get("model_type"))
         raise ModelError(f"{who}: a {kind} model draws no pictures; emu3, janus do")
