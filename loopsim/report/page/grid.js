@@ -181,8 +181,10 @@ Loopsim.grid = (() => {
     if (middle ? top < box.scrollTop || top + geometry.row > box.scrollTop + height : false) box.scrollTop = Math.max(0, top - (height - geometry.row) / 2);
     else if (top < box.scrollTop) box.scrollTop = top;
     else if (top + geometry.row > box.scrollTop + height) box.scrollTop = top + geometry.row - height;
-    if (left < box.scrollLeft) box.scrollLeft = left;
-    else if (left + geometry.cell > box.scrollLeft + width) box.scrollLeft = left + geometry.cell - width;
+    const out = left < box.scrollLeft || left + geometry.cell > box.scrollLeft + width;
+    if (out && middle) box.scrollLeft = Math.max(0, left - (width - geometry.cell) / 2);
+    else if (left < box.scrollLeft) box.scrollLeft = left;
+    else if (out) box.scrollLeft = left + geometry.cell - width;
   }
 
   function go(place, column) {
@@ -231,7 +233,7 @@ Loopsim.grid = (() => {
   box.addEventListener("focus", () => { go(active.place, active.column); });
   box.addEventListener("blur", soon);
   let width = 0;
-  new ResizeObserver(() => { if (geometry && box.clientWidth !== width) { width = box.clientWidth; if (width < 560 !== geometry.side < 200) lay(); else resize(); if (state.open) bring(active.place, active.column); } }).observe(box);
+  new ResizeObserver(() => { if (geometry && box.clientWidth !== width) { width = box.clientWidth; if (width < 560 !== geometry.side < 200) lay(); else resize(); if (state.open) bring(active.place, active.column, { middle: true }); } }).observe(box);
 
   Loopsim.on("rows", resize);
   Loopsim.on("select", chosen);
