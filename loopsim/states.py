@@ -116,14 +116,20 @@ def captions(run: Run) -> Captions:
     """
     trajectories = run.trajectories()
     steps = run.steps(["trajectory_id", "t", "text", "flags"])
+    row_of = {name: i for i, name in enumerate(trajectories["trajectory_id"])}
+    steps.insert(0, "row", steps.pop("trajectory_id").map(row_of))
+    return captions_of(trajectories, steps)
+
+
+def captions_of(trajectories: pd.DataFrame, steps: pd.DataFrame) -> Captions:
+    """The captions of steps, a frame with the columns row (of the trajectories), t, text and flags."""
     if steps.empty:
         return Captions(trajectories, np.zeros(0, dtype=np.int64), np.empty((len(trajectories), 0), dtype=object))
-    row_of = {name: i for i, name in enumerate(trajectories["trajectory_id"])}
     at = steps["t"].to_numpy(dtype=np.int64)
     ts = np.arange(at.min(), at.max() + 1)
     texts = np.full((len(trajectories), len(ts)), None, dtype=object)
     said = steps["text"].to_numpy(dtype=object, copy=True)
     silent = [flags is not None and "empty_caption" in flags for flags in steps["flags"]]
     said[np.array(silent) & (said != None)] = ""  # noqa: E711 - element by element
-    texts[[row_of[name] for name in steps["trajectory_id"]], at - ts[0]] = said
+    texts[steps["row"].to_numpy(dtype=np.intp), at - ts[0]] = said
     return Captions(trajectories, ts, texts)

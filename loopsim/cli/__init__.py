@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 # Imported for their commands.
-from loopsim.cli import analyse, certify, draw, exchange, look, models, report, run, verify
+from loopsim.cli import analyse, certify, draw, exchange, look, models, report, run, verify, view
 from loopsim.cli._shared import app
 
-__all__ = ["analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "report", "run", "verify"]
+__all__ = [
+    "analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "report", "run", "verify", "view",
+]  # fmt: skip
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ _ORDER = (
     "run",
     "plan",
     "status",
+    "view",
     "verify",
     "models",
     "measure",

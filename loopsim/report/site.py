@@ -66,12 +66,19 @@ class Options:
 class Site:
     """The files of a report over one run or several, made one by one.
 
+    Args:
+        runs: the runs.
+        options: how.
+        parts: what is stored of the runs, where that has been read already.
+
     Raises:
         UsageError: there is no run, or a picture is to be smaller or larger than a report allows.
         StoreError: a run is damaged.
     """
 
-    def __init__(self, runs: Sequence[Run], options: Options | None = None) -> None:
+    def __init__(
+        self, runs: Sequence[Run], options: Options | None = None, parts: Sequence[Member] | None = None
+    ) -> None:
         self.options = options or Options()
         wanted = self.options.thumbnails
         if not runs:
@@ -80,7 +87,7 @@ class Site:
             raise UsageError(
                 f"--thumbnails is a number of pixels, {sprites.SMALLEST} to {sprites.LARGEST}; it is {wanted}"
             )
-        self.parts = members(runs)
+        self.parts = members(runs) if parts is None else list(parts)
         self.flags = steps.flag_names(self.parts)
         self._t0, self._last = span_of(self.parts)
 

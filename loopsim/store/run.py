@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -93,6 +95,17 @@ class Run:
         with shards.reading(self.path / "steps"):
             table = _dataset(found, STEP_SCHEMA).to_table(columns=read)
         return _frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
+
+    def shard_steps(self, shard: shards.Shard, columns: Sequence[str], spans: Sequence[Range]) -> pd.DataFrame:
+        """Some columns of those steps of one shard that are in these ranges of iterations, in the order of the shard.
+
+        Raises:
+            StoreError: it is damaged, or no longer there (then the cause is a `FileNotFoundError`).
+        """
+        t = ds.field("t")
+        wanted = functools.reduce(operator.or_, [(t >= first) & (t <= last) for first, last in spans])
+        with shards.reading(shard.path):
+            return _frame(ds.dataset(str(shard.path), schema=STEP_SCHEMA).to_table(list(columns), filter=wanted))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
         """The encoded pictures of some trajectories at some iterations, by (trajectory id, t)."""
