@@ -5,40 +5,91 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from loopsim.cli._shared import RunArgument, app, print_text, reporting, say, stderr
+from loopsim.cli._shared import app, print_text, reporting, say, stderr
+from loopsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from loopsim.store import Run
 
 
 @app.command()
 def report(
-    directory: RunArgument,
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="One run directory, or several.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to.", show_default="DIR/report")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to.", show_default="DIR/report, of one run")
     ] = None,
     thumbnails: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", help="Longer side of a picture.", show_default="256, less in large runs"),
     ] = None,
     title: Annotated[str | None, typer.Option(help="What to call it.", show_default="the run's name")] = None,
+    compare: Annotated[
+        bool | None,
+        typer.Option(
+            "--compare/--no-compare",
+            help="Compare the runs, or the conditions of one.",
+            show_default="where there are several",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Compare by condition, group (of starts), or a factor.", show_default="condition, or group"),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Compare with cells of this name only.", show_default="all pairs")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Smallest effect of interest, as a share of the first value.")] = 0.1,
+    permutations: Annotated[int, typer.Option(min=19, help="Permutations a test of the comparison.")] = 999,
 ) -> None:
-    """Write a page that shows a run: finding, curves, map, filmstrips. It opens from disk and needs no network."""
+    """Write a page that shows runs: finding, comparison, curves, map, filmstrips. It needs no network."""
     with reporting():
-        from loopsim.report.folder import build
+        from loopsim.report.folder import build, check_place
         from loopsim.report.site import Options
         from loopsim.store import open_run
 
-        run = open_run(directory)
+        runs = [open_run(directory) for directory in directories]
+        if out is None and len(runs) > 1:
+            raise UsageError("a report of several runs belongs to none of them: say where to with --out FOLDER")
+        where = out or runs[0].path / "report"
+        check_place(where)
+        found = _comparison(runs, compare, by, reference, margin, permutations)
         with _progress() as on_sheet:
-            built = build([run], out or run.path / "report", Options(title=title, thumbnails=thumbnails), on_sheet)
-        if not (run.path / "measurements.parquet").exists():
-            say(f"not measured yet, so there are no curves; `loopsim measure {run.path}` measures", "note:", "yellow")
-        elif not run.is_measured():
-            say(f"measured before its last steps; `loopsim measure {run.path}` measures anew", "note:", "yellow")
+            built = build(runs, where, Options(title=title, thumbnails=thumbnails, comparison=found), on_sheet)
+        for run in runs:
+            _say_unmeasured(run)
         print_text(f"{built.page}: {built.files} files, {built.bytes / 1e6:.1f} MB; open it in a browser")
+
+
+def _comparison(
+    runs: list[Run], wanted: bool | None, by: str | None, reference: str | None, margin: float, permutations: int
+) -> dict[str, Any] | None:
+    """What the report says of how its runs or conditions compare; None where there is nothing to compare."""
+    from loopsim.compare import Settings
+    from loopsim.report.comparison import comparison, default_by
+
+    if wanted is False:
+        return None
+    chosen = by or default_by(runs)
+    if chosen is None:
+        if wanted:
+            raise UsageError(f"--compare: {runs[0].path} has one condition and one group of starts; give a second run")
+        return None
+    if len(runs) == 1 and not runs[0].embedder_names():
+        return None  # not embedded yet: said below
+    say("comparing")
+    return comparison(runs, Settings(by=chosen, reference=reference, margin=margin, n_permutations=permutations))
+
+
+def _say_unmeasured(run: Run) -> None:
+    if not (run.path / "measurements.parquet").exists():
+        say(f"not measured yet, so there are no curves; `loopsim measure {run.path}` measures", "note:", "yellow")
+    elif not run.is_measured():
+        say(f"measured before its last steps; `loopsim measure {run.path}` measures anew", "note:", "yellow")
 
 
 @contextmanager

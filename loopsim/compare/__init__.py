@@ -24,7 +24,7 @@ from loopsim.states import embedders_of, states
 from loopsim.store import Run
 from metrics.comparison import holm
 
-__all__ = ["MEASURES", "Comparison", "Omnibus", "Settings", "as_frame", "compare_runs"]
+__all__ = ["MEASURES", "Comparison", "Omnibus", "Settings", "as_frame", "compare_runs", "run_names"]
 
 
 def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple[list[Comparison], list[Omnibus]]:
@@ -34,7 +34,7 @@ def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple
         UsageError: there are no two cells to compare, or no embedder that all runs have.
     """
     settings = settings or Settings()
-    names = _names(runs)
+    names = run_names(runs)
     if not 0 < settings.margin < 1:
         raise UsageError(f"--margin is a share, between 0 and 1; it is {settings.margin}")
     for what, given, known in (("measure", settings.measures, tuple(MEASURES)),
@@ -65,7 +65,7 @@ def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple
     return _adjusted(lines, settings.alpha), _adjusted_tests(tests)
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def run_names(runs: Sequence[Run]) -> list[str]:
     """What to call each run: its name, or its directory where several have the same name.
 
     Raises:

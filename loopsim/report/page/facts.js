@@ -83,30 +83,6 @@ Loopsim.facts = (() => {
 
   const verdict = (name) => el("span", { class: "verdict", "data-verdict": name, text: name });
 
-  // ---- a comparison -------------------------------------------------------------------------------------------------
-
-  function showComparison() {
-    const found = data.head.comparison;
-    $("comparison").hidden = !found;
-    if (!found) return;
-    const cells = (found.lines || []).map((line) => el("tr", {},
-      el("th", { scope: "row", text: line.first + " → " + line.second }), el("td", { text: line.measure }), el("td", { text: modality(line.modality) }),
-      el("td", { class: "num", text: interval([line.first_value, null, null]) }), el("td", { class: "num", text: interval([line.second_value, null, null]) }),
-      el("td", { class: "num", text: interval([line.difference, line.ci_low, line.ci_high]) }), el("td", { class: "num", text: interval([line.p_adjusted, null, null], 3) }),
-      el("td", { class: "num", text: interval([line.p_equivalence_adjusted, null, null], 3) }),
-      el("td", {}, verdict(line.verdict), line.undefined ? el("span", { class: "reason", text: line.undefined }) : null)));
-    const names = ["Cells", "Measure", "Of", "First", "Second", "Difference [95 %]", "p adj.", "p equiv. adj.", "Verdict"];
-    const parts = [el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparison" }, el("table", {},
-      el("thead", {}, el("tr", {}, ...names.map((text) => el("th", { scope: "col", text })))), el("tbody", {}, ...cells)))];
-    if ((found.tests || []).length) parts.push(el("div", { class: "scroll" }, el("table", {}, el("caption", { text: "Do any of them differ at all?" }),
-      el("thead", {}, el("tr", {}, ...["Measure", "Of", "Cells", "p", "p adj."].map((text) => el("th", { scope: "col", text })))),
-      el("tbody", {}, ...found.tests.map((test) => el("tr", {}, el("th", { scope: "row", text: test.measure }), el("td", { text: modality(test.modality) }), el("td", { class: "num", text: String(test.cells.length) }),
-        el("td", { class: "num", text: interval([test.p, null, null], 3) }), el("td", { class: "num", text: interval([test.p_adjusted, null, null], 3) })))))));
-    parts.push(el("p", { class: "note", text: "p: permutation, the start as the unit, Holm-adjusted over all lines; equivalence: within "
-      + percent(found.margin) + " of the first value. Undecided: neither a difference nor its absence is shown." }));
-    $("comparison-body").replaceChildren(...parts);
-  }
-
   // ---- what was run -------------------------------------------------------------------------------------------------
 
   function showWhat() {
@@ -186,10 +162,10 @@ Loopsim.facts = (() => {
   function show() {
     showHead();
     showFinding();
-    showComparison();
+    Loopsim.compare.show();
     showWhat();
     showDownloads();
   }
 
-  return { show, showHead };
+  return { sentence, show, showHead };
 })();
