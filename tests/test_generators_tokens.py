@@ -156,6 +156,15 @@ def test_a_wrong_cell_is_refused_before_there_is_a_run(tiny_dir, planned, out):
     assert not out.exists()
 
 
+def test_what_settings_alone_tell_needs_no_configuration():
+    # Offline, and in no cache.
+    spec = ModelSpec("generator", "janus-pro-1b", catalog.settings_of("generator", "janus-pro-1b", {"steps": 3}))
+    with pytest.raises(ModelError, match="has no steps; leave that out, or write null"):
+        check_model(spec)
+    with pytest.raises(ModelError, match="deepseek-community/Janus-Pro-1B is not in the cache"):
+        check_model(ModelSpec("generator", "janus-pro-1b", catalog.settings_of("generator", "janus-pro-1b", {})))
+
+
 def test_what_the_configuration_leaves_out_is_what_transformers_has(tiny_dir, loaded):
     assert native_of({"model_type": "janus"}) == "384x384"
     config = transformers.JanusConfig()

@@ -25,6 +25,7 @@ def check_tokens(location: str, spec: ModelSpec) -> None:
         ModelError: it draws nothing, or cannot do what the settings ask for; the message says what to write instead.
     """
     check_settings(spec)
+    _check_meaning(spec)
     config = config_of(location, spec)
     check_token_settings(spec, config)
     folder = Path(location)
@@ -78,15 +79,8 @@ def check_token_settings(spec: ModelSpec, config: Mapping[str, Any]) -> None:
     Raises:
         ModelError: the message says what to write instead.
     """
+    _check_meaning(spec)
     s, who = spec.settings, f"generator {spec.model!r}"
-    wrong = [name for name in _DIFFUSION_ONLY if s.get(name) not in (None, False)]
-    if s.get("scheduler") not in (None, "native"):
-        wrong.append("scheduler")
-    if s.get("placement") not in (None, "auto", "resident"):
-        wrong.append("placement")
-    if wrong:
-        named = ", ".join(wrong)
-        raise ModelError(f"{who} draws token by token and has no {named}; leave that out, or write null")
     why = reads_no_negative(s, config)
     if s.get("negative_prompt") and why is not None:
         raise ModelError(f"{who}: a negative prompt would have no effect, since {why}; leave negative_prompt out")
@@ -99,6 +93,19 @@ def check_token_settings(spec: ModelSpec, config: Mapping[str, Any]) -> None:
     if any(side % _EMU3_UNIT for side in sides):
         near = "x".join(str(max(1, round(side / _EMU3_UNIT)) * _EMU3_UNIT) for side in sides)
         raise ModelError(f"{who}: size {size}: it draws multiples of {_EMU3_UNIT} only; write size: {near}")
+
+
+def _check_meaning(spec: ModelSpec) -> None:
+    """What can be told without any file."""
+    s, who = spec.settings, f"generator {spec.model!r}"
+    wrong = [name for name in _DIFFUSION_ONLY if s.get(name) not in (None, False)]
+    if s.get("scheduler") not in (None, "native"):
+        wrong.append("scheduler")
+    if s.get("placement") not in (None, "auto", "resident"):
+        wrong.append("placement")
+    if wrong:
+        named = ", ".join(wrong)
+        raise ModelError(f"{who} draws token by token and has no {named}; leave that out, or write null")
 
 
 def token_remarks(spec: ModelSpec, config: Mapping[str, Any]) -> list[str]:
