@@ -35,6 +35,10 @@ class Job:
     """What every cohort shares."""
     spans: Sequence[Span]
     """What is missing, in the order of the plan."""
+    threads: int
+    """CPU threads of a call."""
+    cohorts: Sequence[str] | None = None
+    """The cohorts of this share of the run; None is all."""
 
 
 @dataclass(frozen=True)

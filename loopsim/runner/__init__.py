@@ -3,7 +3,7 @@
 from loopsim.models.pool import ModelPool
 from loopsim.runner.branches import read_branch
 from loopsim.runner.notices import check_device, notices
-from loopsim.runner.plans import run_plan
+from loopsim.runner.plans import run_plan, unfinished
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "notices",
     "read_branch",
     "run_plan",
+    "unfinished",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from loopsim import models, provenance
 from loopsim.catalog import find
 from loopsim.engine import Settings
-from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError
+from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError, UsageError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.endpoint import endpoint_of
@@ -22,7 +22,7 @@ from loopsim.records import ModelSpec
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
 from loopsim.seeds import digest
-from loopsim.store import Run, create_run, open_run
+from loopsim.store import Run, Share, create_run, open_run
 from loopsim.store.spans import missing
 
 
@@ -37,6 +37,8 @@ def run_plan(
     pool: ModelPool | None = None,
     watch: Watcher | None = None,
     max_cost: float | None = None,
+    share: Share | None = None,
+    executor: Executor | None = None,
 ) -> Run:
     """Do what is missing of a plan in its run directory; a finished run returns at once.
 
@@ -50,10 +52,13 @@ def run_plan(
         pool: models to use.
         watch: called after every iteration.
         max_cost: US dollars that hosted models may cost over all calls for this run; None is no limit.
+        share: which part of the cohorts to do, while other processes do the others; None is all.
+        executor: where the cohorts are carried on; None is this process.
 
     Raises:
         BudgetReached: the next step would cost more than `max_cost` leaves.
-        UsageError: `max_cost` is given, and nobody knows what a hosted model charges.
+        UsageError: `max_cost` is given, and nobody knows what a hosted model charges, or several processes would spend;
+            or another process is writing to the run.
         OtherExperimentError: `out` holds another experiment.
         ModelError: a model cannot be loaded.
         StoreError: the disk is full or refuses; what is stored is whole.
@@ -65,41 +70,40 @@ def run_plan(
     _check_models(plan, specs, begun)
     if max_cost is not None:
         check_prices(specs)
+        if share is not None:
+            raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
     pinned_commits = provenance.commits_in(open_run(out).manifest if begun else {})
     # A run that is there keeps what it has; an embedder that is new to it is looked up when it embeds.
     embedders = () if begun else plan.experiment.embedders
     known = provenance.collect(specs, pinned_commits, embedders)
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
-    with run.writing():
-        spans = list(_unfinished(plan, run))
-        if not spans:
-            run.compact()  # a writer that was killed at the very end may have left it undone
-            return run
-        from loopsim.models import torch_setup
-
-        pinned = torch_setup.pin(threads or _threads_so_far(run) or provenance.usable_cpus())
-        seam_name = getattr(seam, "__qualname__", type(seam).__qualname__)
-        run.log("start", pinned=pinned, loopsim=_software(run), seam=seam_name)
-        for spec in specs:
-            if is_hosted(spec.model):
-                endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
-        pool = pool or ModelPool(device)
-        pool.commits = provenance.commits_in(run.manifest)
-        pool.meter = Meter(max_cost, spent_in(run.events()))
-        executor = LocalExecutor(pool)
-        try:
-            _carry_out(Job(run, _settings(plan, seam), spans), executor, pool.meter, strict, watch)
-        except (RunFailed, DeviceLost) as error:
-            run.log("failed", message=str(error), details=error.details)
-            raise
-        except BudgetReached as error:
-            run.log("stopped", message=str(error))
-            raise
-        if seam is carry_on:
-            _check_joints(run, spans)
-        run.log("end", models=executor.described(), failures=len(run.failures()))
-        run.compact()
+    if share is not None and not unfinished(plan, run, share):
+        return run  # without a look at who else is writing: the last to end may be measuring
+    with run.writing(share):
+        spans = unfinished(plan, run, share)
+        if spans:
+            for spec in specs:
+                if is_hosted(spec.model):
+                    endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
+            job = _begun(plan, run, spans, seam, threads, share)
+            pool = pool or ModelPool(device)
+            pool.commits = provenance.commits_in(run.manifest)
+            pool.meter = Meter(max_cost, spent_in(run.events()))
+            _carry_out(job, executor or LocalExecutor(pool), pool.meter, strict, watch)
+        # Also where nothing was to be done: a writer that was killed at the very end may have left it undone.
+        run.compact([cohort.id for cohort in share.of(plan.cohorts)] if share else None)
     return run
+
+
+def _begun(plan: Plan, run: Run, spans: list[Span], seam: Seam, threads: int | None, share: Share | None) -> Job:
+    """What is to be done, noted in the log, with everything pinned that could change bytes."""
+    from loopsim.models import torch_setup
+
+    count = threads or _threads_so_far(run) or provenance.usable_cpus()
+    name = getattr(seam, "__qualname__", type(seam).__qualname__)
+    run.log("start", pinned=torch_setup.pin(count), loopsim=_software(run), seam=name)
+    cohorts = None if share is None else [cohort.id for cohort in share.of(plan.cohorts)]
+    return Job(run, _settings(plan, seam), spans, count, cohorts)
 
 
 def _check_models(plan: Plan, specs: list[ModelSpec], begun: bool) -> None:
@@ -136,18 +140,20 @@ def _threads_so_far(run: Run) -> int | None:
     return run.manifest.get("threads") or next(said, None)
 
 
-def _unfinished(plan: Plan, run: Run) -> Iterator[Span]:
+def unfinished(plan: Plan, run: Run, share: Share | None = None) -> list[Span]:
     """What cohorts lack, with the steps before and the members that failed: the end, or what was lost between."""
     stored, failed = run.stored(), {failure.trajectory_id: failure.t for failure in run.failures()}
-    for cohort in plan.cohorts:
+    spans = []
+    for cohort in share.of(plan.cohorts) if share else plan.cohorts:
         t0 = cohort.trajectories[0].start.t0
         for first, last in missing(stored.get(cohort.id, ()), t0, t0 + plan.experiment.iterations):
             if any(failed.get(t.id, first + 1) > first for t in cohort.trajectories):
                 before = run.steps_at(cohort.id, first - 1) if first > t0 else []
-                yield Span(cohort, tuple(before), last, failed)
+                spans.append(Span(cohort, tuple(before), last, failed))
+    return spans
 
 
-def _check_joints(run: Run, spans: list[Span]) -> None:
+def _check_joints(run: Run, spans: Sequence[Span]) -> None:
     """Look whether what was made again between stored iterations leads to the next of them.
 
     Raises:
@@ -169,8 +175,23 @@ def _check_joints(run: Run, spans: list[Span]) -> None:
 
 
 def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:
+    """Make what is missing, and note in the log how that ended."""
+    try:
+        _advance(job, executor, meter, strict, watch)
+    except (RunFailed, DeviceLost) as error:
+        job.run.log("failed", message=str(error), details=error.details)
+        raise
+    except (BudgetReached, KeyboardInterrupt) as error:
+        job.run.log("stopped", message=str(error) or type(error).__name__)
+        raise
+    if job.settings.seam is carry_on:
+        _check_joints(job.run, job.spans)
+    job.run.log("end", models=executor.described(), failures=len(job.run.failures()))
+
+
+def _advance(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:
     started, made = time.monotonic(), 0
-    done, total = job.run.count_steps()
+    done, total = job.run.count_steps(job.cohorts)
     booked = meter.spent
     try:
         with contextlib.closing(executor.carry(job)) as advances:

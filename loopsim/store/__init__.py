@@ -2,5 +2,6 @@
 
 from loopsim.store.create import create_run
 from loopsim.store.run import FORMAT_VERSION, Run, open_run
+from loopsim.store.shares import Share, read_share
 
-__all__ = ["FORMAT_VERSION", "Run", "create_run", "open_run"]
+__all__ = ["FORMAT_VERSION", "Run", "Share", "create_run", "open_run", "read_share"]

@@ -54,6 +54,8 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
                 shard.path.unlink()
             (path / "manifest.json").unlink()
     elif path.exists() and (not path.is_dir() or _occupied(path)):
+        if (path / "manifest.json").exists():  # another share has made it meanwhile
+            return create_run(path, plan, provenance, threads)
         raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out{_hint(path)}")
     with shards.storing(path):
         for folder in ("steps", "starts"):

@@ -52,41 +52,72 @@ def holding(path: Path, unlocked: Callable[[str], None]) -> Iterator[None]:
         UsageError: another process holds it.
         StoreError: the file cannot be made.
     """
-    lock = path / NAME
+
+    def busy(_: Holder) -> str:
+        return f"{path}: another process is writing to this run{holder(path)}; wait for it to end"
+
+    with holding_file(path / NAME, busy, unlocked):
+        yield
+
+
+@contextlib.contextmanager
+def holding_file(
+    file: Path, busy: Callable[[Holder], str], unlocked: Callable[[str], None], shared: bool = False
+) -> Iterator[None]:
+    """Hold a lock file, and write into it who holds it.
+
+    Args:
+        file: the file, made if it is not there.
+        busy: what is said where another holds it.
+        unlocked: called with the reason where the file system has no locks.
+        shared: hold it beside others who share it; then nobody's name is written.
+
+    Raises:
+        UsageError: another process holds it.
+        StoreError: the file cannot be made.
+    """
     with contextlib.ExitStack() as stack:
-        with storing(lock):
-            handle = stack.enter_context(lock.open("a+"))
+        with storing(file):
+            handle = stack.enter_context(file.open("a+"))
         locked = False
         for more in reversed(range(_TRIES)):
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 locked = True
                 break
             except BlockingIOError:
                 if not more:
-                    raise UsageError(
-                        f"{path}: another process is writing to this run{holder(path)}; wait for it to end"
-                    ) from None
+                    raise UsageError(busy(holder_of(file))) from None
                 time.sleep(_PAUSE)
             except OSError as error:  # a file system without locks, as some clusters have
                 unlocked(str(error))
                 break
-        with storing(lock):
-            handle.truncate(0)
-            handle.write(f"{socket.gethostname()} {os.getpid()}\n")
-            handle.flush()
+        if not shared:
+            with storing(file):
+                handle.truncate(0)
+                handle.write(f"{socket.gethostname()} {os.getpid()}\n")
+                handle.flush()
         try:
             yield
         finally:
-            if locked:
+            if locked and not shared:
                 with contextlib.suppress(OSError):  # a full disk: the name of a dead process stays, and misleads nobody
                     handle.truncate(0)
 
 
 def holder(path: Path) -> Holder:
-    """Who is writing to a run directory. Nothing is written, and a writer is not disturbed."""
+    """Who is writing to a run directory, to all of it or to a share. Nothing is written, no writer is disturbed."""
+    whole = holder_of(path / NAME)
+    if whole.held:
+        return whole
+    shares = [holder_of(file) for file in sorted((path / ".shards").glob("*.lock"))]
+    return next((one for one in shares if one.held), next((one for one in shares if one.host), whole))
+
+
+def holder_of(file: Path) -> Holder:
+    """Who holds a lock file, or held it last and died."""
     try:
-        with (path / NAME).open() as handle:
+        with file.open() as handle:
             host, _, pid = handle.readline().strip().partition(" ")
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import operator
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,9 @@ from loopsim import __version__
 from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
-from loopsim.store import lock, shards
+from loopsim.store import journal, lock, shards
 from loopsim.store.manifest import manifest_bytes
+from loopsim.store.shares import Share, holding_share
 from loopsim.store.spans import Range, missing, runs_of
 from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
 
@@ -34,6 +32,7 @@ FORMAT_VERSION = 1
 """Of the run directory; a run of a newer one is refused."""
 START_COLUMNS = "start_columns"
 """Key of the metadata of the trajectories' table: a JSON list of the columns that tell of the starts."""
+_LOG = "log.jsonl"
 GIVEN = "given.json"
 """Lies beside vectors that were imported, which no embedder of ours can make again."""
 
@@ -45,6 +44,7 @@ class Run:
         self.path = path
         self.manifest = manifest
         self.experiment = experiment
+        self._log = _LOG
 
     # ---- what is there -------------------------------------------------------------------------------------------
 
@@ -194,14 +194,7 @@ class Run:
 
     def failures(self) -> list[Failure]:
         """Every failure so far, one a trajectory."""
-        found: dict[str, Failure] = {}
-        for path in sorted((self.path / "failures").glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                # A line that a killed writer left half is the record of nothing: the iteration will be done again.
-                with contextlib.suppress(json.JSONDecodeError):
-                    failure = Failure(**json.loads(line))
-                    found.setdefault(failure.trajectory_id, failure)  # two workers may have seen it
-        return list(found.values())
+        return journal.read_failures(self.path / "failures")
 
     # ---- going on ------------------------------------------------------------------------------------------------
 
@@ -212,16 +205,20 @@ class Run:
             last[shard.cohort] = max(last.get(shard.cohort, -1), shard.last)
         return last
 
-    def count_steps(self) -> tuple[int, int]:
-        """Steps stored, and steps that the run will have; those that failures prevent are in neither."""
+    def count_steps(self, cohorts: Iterable[str] | None = None) -> tuple[int, int]:
+        """Steps stored, and steps that there will be; those that failures prevent are in neither.
+
+        Args:
+            cohorts: those to be counted; all where None.
+        """
         if self.imported is not None:  # trajectories end where they end
             stored = len(self.steps(["t"])) - len(self.trajectories())
             return stored, stored
         failed = {f.trajectory_id: f.t for f in self.failures()}
         t0s: dict[str, int] = dict(self.trajectories()[["trajectory_id", "t0"]].itertuples(index=False))
         every, total, done = self.stored(), 0, 0
-        for cohort, members in self.cohorts.items():
-            for trajectory in members:
+        for cohort in self.cohorts if cohorts is None else cohorts:
+            for trajectory in self.cohorts[cohort]:
                 t0 = int(t0s[trajectory])
                 end = min(failed.get(trajectory, t0 + self.iterations + 1) - 1, t0 + self.iterations)
                 total += max(0, end - t0)
@@ -290,30 +287,16 @@ class Run:
 
     def record_failure(self, cohort: str, failure: Failure) -> None:
         """Store a failure, durably, before the iteration it belongs to is committed."""
-        path = self.path / "failures" / f"{cohort}.jsonl"
-        with shards.storing(path):
-            path.parent.mkdir(exist_ok=True)
-            with path.open("ab") as handle:
-                # A new line first: the one before may be the half line of a killed writer.
-                handle.write(b"\n" * (handle.tell() > 0) + json.dumps(dataclasses.asdict(failure)).encode())
-                handle.flush()
-                os.fsync(handle.fileno())
+        journal.write_failure(self.path / "failures", cohort, failure)
 
     def log(self, event: str, **details: object) -> None:
-        """Add one line to `log.jsonl`."""
-        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "event": event, **details}
-        with shards.storing(self.path / "log.jsonl"), (self.path / "log.jsonl").open("ab") as handle:
-            handle.write(json.dumps(entry).encode() + b"\n")
+        """Add one line to this writer's log: `log.jsonl`, or that of the share that is being written."""
+        journal.log_event(self.path / self._log, event, details)
 
     def events(self) -> list[dict[str, Any]]:
-        """The lines of `log.jsonl`."""
-        path = self.path / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        events = []
-        for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
-                events.append(json.loads(line))
-        return events
+        """The lines of `log.jsonl` and of the logs of shares, by time."""
+        logs = sorted(self.path.glob("log*.jsonl"))
+        return sorted((e for path in logs for e in journal.read_events(path)), key=lambda e: str(e.get("time")))
 
     def pinned_embedder(self, name: str) -> Mapping[str, Any] | None:
         """What the manifest says of an embedder: its files' hashes, or its commit; None before its first use."""
@@ -333,21 +316,34 @@ class Run:
         self.manifest = {**self.manifest, "provenance": provenance | {"embedders": [*others, dict(weights)]}}
         shards.write_bytes(self.path / "manifest.json", manifest_bytes(self.manifest))
 
-    def compact(self) -> None:
-        """Merge each cohort's shards into one."""
-        for cohort in self.cohorts:
+    def compact(self, cohorts: Iterable[str] | None = None) -> None:
+        """Merge each cohort's shards into one; all cohorts where none are given."""
+        for cohort in self.cohorts if cohorts is None else cohorts:
             shards.compact(self.path / "steps", cohort)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the run for writing; leftovers of killed writers are removed.
+    def writing(self, share: Share | None = None) -> Iterator[None]:
+        """Hold the run, or a share of it, for writing; leftovers of killed writers are removed.
 
         Raises:
             UsageError: another process is writing to it.
         """
-        with lock.holding(self.path, lambda reason: self.log("unlocked", reason=reason)):
-            shards.remove_leftovers(self.path / "steps")
-            yield
+
+        def unlocked(reason: str) -> None:
+            self.log("unlocked", reason=reason)
+
+        if share is None:
+            with lock.holding(self.path, unlocked):
+                shards.remove_leftovers(self.path / "steps")
+                yield
+            return
+        self._log = f"log-{share.name}.jsonl"
+        try:
+            with holding_share(self.path, share, unlocked):
+                shards.remove_leftovers(self.path / "steps", share.of(list(self.cohorts)))
+                yield
+        finally:
+            self._log = _LOG
 
     def writer(self) -> lock.Holder:
         """Who is writing to the run now, or died while writing to it."""

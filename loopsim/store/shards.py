@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +28,7 @@ from loopsim.store.spans import Range, joined
 from loopsim.store.tables import with_columns_of
 
 _NAME = re.compile(r"^(c\d+)-(\d+)-(\d+)\.parquet$")
+_OF_COHORT = re.compile(r"(c\d+)-\d+-\d+\.parquet")
 _TEMPORARY = ".tmp-"
 
 
@@ -205,13 +206,20 @@ def list_shards(folder: Path) -> list[Shard]:
     return kept
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of writers that were killed, and shards that a wider one covers."""
+def remove_leftovers(folder: Path, cohorts: Collection[str] | None = None) -> None:
+    """Delete temporary files of writers that were killed, and shards that a wider one covers.
+
+    Args:
+        folder: the folder of shards.
+        cohorts: those that the caller alone writes; None is all, and everything temporary.
+    """
     if not folder.is_dir():
         return
     kept = {shard.path for shard in list_shards(folder)}
     for path in folder.iterdir():
-        if path.name.startswith(_TEMPORARY) or (_NAME.match(path.name) and path not in kept):
+        name = _OF_COHORT.search(path.name)
+        ours = cohorts is None or (name is not None and name[1] in cohorts)
+        if ours and (path.name.startswith(_TEMPORARY) or (_NAME.match(path.name) and path not in kept)):
             path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,103 @@
+"""Several processes that write to one run at once, each a share of its cohorts: `--shard 2/4`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from loopsim.errors import UsageError
+from loopsim.store import lock
+from loopsim.store.shards import storing
+
+FOLDER = ".shards"
+"""Of a run directory: a lock file for every share that was ever begun."""
+_NAME = re.compile(r"(\d+)-of-(\d+)\.lock")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of n parts of the cohorts of a run."""
+
+    i: int
+    """Which, from 1 on."""
+    n: int
+    """Of how many."""
+
+    def __str__(self) -> str:
+        return f"{self.i}/{self.n}"
+
+    @property
+    def name(self) -> str:
+        """As part of a file name."""
+        return f"{self.i}-of-{self.n}"
+
+    def of(self, cohorts: Sequence[Item]) -> list[Item]:
+        """Its cohorts: every n-th, so that each share gets some of every condition."""
+        return list(cohorts[self.i - 1 :: self.n])
+
+
+def read_share(text: str) -> Share:
+    """A share as it is typed, `2/4`.
+
+    Raises:
+        UsageError: it is none; a 0 is refused, since nobody could tell whether 4/4 is then missing.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    if not match:
+        raise UsageError(f"--shard {text!r}: must be I/N, such as 1/4 for the first of four")
+    i, n = int(match[1]), int(match[2])
+    if n < 1 or not 1 <= i <= n:
+        known = f"1/{n} to {n}/{n}" if n else "1/1"
+        hint = f"; in Slurm, #SBATCH --array=1-{n} counts so too" if n else ""
+        raise UsageError(f"--shard {text}: shards are counted from 1, so these are {known}{hint}")
+    return Share(i, n)
+
+
+@contextmanager
+def holding_share(path: Path, share: Share, unlocked: Callable[[str], None]) -> Iterator[None]:
+    """Hold one share of a run for writing, beside others of the same n.
+
+    Raises:
+        UsageError: somebody writes this share, or the whole run, or shares of another number.
+        StoreError: a lock file cannot be made.
+    """
+    with storing(path / FOLDER):
+        (path / FOLDER).mkdir(exist_ok=True)
+    own = path / FOLDER / f"{share.name}.lock"
+    with lock.holding_file(path / lock.NAME, _busy(path, "this run"), unlocked, shared=True):  # noqa: SIM117 - in order
+        with lock.holding_file(own, _busy(path, f"shard {share} of this run"), unlocked):
+            for other, holder in holders(path).items():
+                if holder.held and other.n != share.n:
+                    raise UsageError(
+                        f"{path}: shard {other} of this run is being written{holder}, and {share} would share some of "
+                        f"its cohorts: use --shard I/{other.n}, or wait for it to end"
+                    )
+            yield
+
+
+def _busy(path: Path, what: str) -> Callable[[lock.Holder], str]:
+    return lambda holder: f"{path}: another process is writing to {what}{holder}; wait for it to end"
+
+
+def holders(path: Path) -> dict[Share, lock.Holder]:
+    """Every share that was ever begun, and who holds it or died with it."""
+    found = {}
+    for file in sorted((path / FOLDER).glob("*.lock")):
+        if match := _NAME.fullmatch(file.name):
+            found[Share(int(match[1]), int(match[2]))] = lock.holder_of(file)
+    return dict(sorted(found.items(), key=lambda item: (item[0].n, item[0].i)))
+
+
+def latest(path: Path) -> list[Share]:
+    """All shares of the number that was last begun; none where the run was never shared out."""
+    files = [(file.stat().st_mtime_ns, _NAME.fullmatch(file.name)) for file in (path / FOLDER).glob("*.lock")]
+    known = [(when, match) for when, match in files if match]
+    if not known:
+        return []
+    n = int(max(known, key=lambda item: item[0])[1][2])
+    return [Share(i, n) for i in range(1, n + 1)]
