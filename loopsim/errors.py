@@ -46,6 +46,10 @@ class NothingToDraw(UsageError):
     """A figure needs pictures or measurements that the run does not have."""
 
 
+class RunBusy(UsageError):
+    """Another process is writing to the run, or to the same share of it."""
+
+
 class ModelError(LoopsimError):
     """A model is unknown, is not a model, or cannot be loaded."""
 

@@ -1,4 +1,4 @@
-"""`loopsim plan` and `status`: look, and change nothing."""
+"""`loopsim plan`: look, and change nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from loopsim.cli._shared import (
     ExperimentArgument,
     JsonOption,
     OverridesArgument,
-    RunArgument,
     app,
     planned,
     print_text,
@@ -70,31 +69,3 @@ def plan(
             "(each one image and one caption)"
         )
         print_costs(costs)
-
-
-@app.command()
-def status(directory: RunArgument, as_json: JsonOption = False) -> None:
-    """Show how far a run is, its failures and its flags."""
-    with reporting():
-        from loopsim.runner import describe_failures
-        from loopsim.store import open_run
-
-        found = open_run(directory)
-        done, total = found.count_steps()
-        failures, flags = found.failures(), found.flag_counts()
-        if as_json:
-            state = {
-                "name": found.name, "steps": done, "total": total, "failed": len(failures),
-                "flags": flags, "measured": found.is_measured(),
-            }  # fmt: skip
-            print(json.dumps(state, indent=1))  # noqa: T201 - a result, on stdout
-            return
-        state_word = "finished" if done >= total else "unfinished: the same `loopsim run` command resumes it"
-        measured = "measured" if found.is_measured() else "not measured yet"
-        share = done / total if total else 1.0
-        text = f"{found.name}: {done} of {total} steps ({share:.0%}), {state_word}, {measured}"
-        print_text(text)
-        if failures:
-            print_text(describe_failures(failures))
-        for name, count in flags.items():
-            print_text(f"flag {name}: {count} steps")

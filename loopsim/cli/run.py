@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loopsim.cli._shared import (
-    ExperimentArgument,
-    OverridesArgument,
-    app,
-    planned,
-    reporting,
-    say,
-    stderr,
-)
+from loopsim.cli._progress import progress_shown
+from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say
+from loopsim.cli._signals import Stopped, stopping
 from loopsim.cli._summary import print_summary
+from loopsim.errors import RESUME, RunBusy
 
 if TYPE_CHECKING:
     from loopsim.plan import Plan
-    from loopsim.runner import Progress
-    from loopsim.store import Run
+    from loopsim.store import Run, Share
 
 
 @app.command()
@@ -38,36 +30,88 @@ def run(
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="US dollars that hosted models may cost this run, over all calls.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do part I of N, counted from 1, beside others; see docs/scaling.md."),
+    ] = None,
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
     with reporting():
-        from loopsim.runner import check_device
+        from loopsim.runner import check_device, describe_failures
+        from loopsim.store import read_share
 
         check_device(device)
+        share = None if shard is None else read_share(shard)
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
+        say(
+            f"{plan.experiment.name}: {len(plan.conditions)} conditions × {len(plan.starts)} starts × "
+            f"{plan.experiment.replicates} replicates = {len(plan.trajectories)} trajectories × "
+            f"{plan.experiment.iterations} iterations, into {where}"
+        )
         try:
-            _run(plan, where, device, threads, strict, max_cost)
+            with stopping():
+                done = _generate(plan, where, device, threads, strict, max_cost, share)
+                if share is None:
+                    _finish(plan, done, device)
+                elif _last(plan, done, share):
+                    with contextlib.suppress(RunBusy):  # one that ended just now was quicker
+                        _finish(plan, done, device)
+        except Stopped as signal:
+            say(f"\nstopped by {signal}; everything made so far is stored in {where}. The same command resumes.")
+            raise typer.Exit(RESUME) from None
         except KeyboardInterrupt:
             say(f"\nstopped; everything made so far is stored in {where}. Resume with the same command.")
             raise typer.Exit(130) from None
+        failures = [f for f in done.failures() if share is None or f.trajectory_id in _members(plan, share)]
+        if failures:
+            say(f"{describe_failures(failures)}\nsee {where / 'failures'}", "loopsim:", "bold red")
+            raise typer.Exit(1)
 
 
-def _run(plan: Plan, where: Path, device: str, threads: int | None, strict: bool, max_cost: float | None) -> None:
-    from loopsim.embed import embed_run
-    from loopsim.measure import measure_run
-    from loopsim.runner import ModelPool, describe_failures, run_plan
+def _generate(
+    plan: Plan, where: Path, device: str, threads: int | None, strict: bool, max_cost: float | None,
+    share: Share | None,
+) -> Run:  # fmt: skip
+    from loopsim.runner import ModelPool, run_plan
 
-    say(
-        f"{plan.experiment.name}: {len(plan.conditions)} conditions × {len(plan.starts)} starts × "
-        f"{plan.experiment.replicates} replicates = {len(plan.trajectories)} trajectories × "
-        f"{plan.experiment.iterations} iterations, into {where}"
-    )
+    if share is not None:
+        mine = len(share.of(plan.cohorts))
+        say(f"shard {share}: {mine} of {len(plan.cohorts)} cohorts")
+        if not mine:
+            say(
+                f"nothing to do: the plan has only {len(plan.cohorts)} cohorts; a smaller `cohort:` in the experiment "
+                "makes more of them",
+                "notice:", "yellow",
+            )  # fmt: skip
     pool = ModelPool(device, on_load=say)
-    with _progress_shown() as watch:
-        done = run_plan(plan, where, threads=threads, strict=strict, watch=watch, pool=pool, max_cost=max_cost)
+    with progress_shown() as watch:
+        done = run_plan(
+            plan, where, threads=threads, strict=strict, watch=watch, pool=pool, max_cost=max_cost, share=share
+        )
     if pool.meter.spent:
         say(f"hosted models have cost about ${pool.meter.spent:.4f}")
+    return done
+
+
+def _last(plan: Plan, done: Run, share: Share) -> bool:
+    """Whether this shard is the last to end, so that it embeds and measures."""
+    from loopsim.runner import unfinished
+
+    left = len({span.cohort.id for span in unfinished(plan, done)})
+    if left:
+        say(
+            f"shard {share} is done; {left} of {len(plan.cohorts)} cohorts of other shards are not. The last shard to "
+            "end embeds and measures, as does `loopsim run` without --shard once all are done"
+        )
+    return not left
+
+
+def _finish(plan: Plan, done: Run, device: str) -> None:
+    """Embed, measure, draw figures, and say what came out."""
+    from loopsim.embed import embed_run
+    from loopsim.measure import measure_run
+
     with done.writing():
         for name in plan.experiment.embedders:
             embed_run(done, name, device, on_load=say)
@@ -83,50 +127,11 @@ def _run(plan: Plan, where: Path, device: str, threads: int | None, strict: bool
             done.mark_measured()
     print_summary(measurements)
     _say_flags(done)
-    say("figures (PNG, SVG, PDF): " + ", ".join(str(p) for p in sorted((where / "figures").glob("*.png"))))
-    failures = done.failures()
-    if failures:
-        say(f"{describe_failures(failures)}\nsee {where / 'failures'}", "loopsim:", "bold red")
-        raise typer.Exit(1)
+    say("figures (PNG, SVG, PDF): " + ", ".join(str(p) for p in sorted((done.path / "figures").glob("*.png"))))
 
 
-@contextlib.contextmanager
-def _progress_shown() -> Iterator[Any]:
-    """A bar on a terminal, a plain line every now and then otherwise."""
-    if not stderr.is_terminal:
-        yield _PlainLines()
-        return
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn("steps"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TextColumn("{task.fields[rate]}"),
-        bars.TimeRemainingColumn(elapsed_when_finished=True),
-    )  # fmt: skip
-    with bars.Progress(*columns, console=stderr) as bar:
-        task = bar.add_task("steps", total=None, rate="")
-
-        def watch(now: Progress) -> None:
-            bar.update(task, completed=now.done, total=now.total, rate=_rate(now))
-
-        yield watch
-
-
-def _rate(now: Progress) -> str:
-    return f"{now.made / now.seconds:.1f} images/s" if now.seconds > 0 else ""
-
-
-class _PlainLines:
-    """Progress for logs: at the first and last step, and at most every ten seconds."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def __call__(self, now: Progress) -> None:
-        if now.done < now.total and time.monotonic() - self.last < 10:
-            return
-        self.last = time.monotonic()
-        left = (now.total - now.done) * now.seconds / now.made if now.made else 0.0
-        say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")
+def _members(plan: Plan, share: Share) -> set[str]:
+    return {t.id for cohort in share.of(plan.cohorts) for t in cohort.trajectories}
 
 
 def _say_flags(run: Run) -> None:

@@ -27,6 +27,12 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return list(_objects(path)) if path.exists() else []
 
 
+def read_all_events(folder: Path) -> list[dict[str, Any]]:
+    """The lines of every log of a run, by time."""
+    found = [event for path in sorted(folder.glob("log*.jsonl")) for event in read_events(path)]
+    return sorted(found, key=lambda event: str(event.get("time")))
+
+
 def write_failure(folder: Path, cohort: str, failure: Failure) -> None:
     """Store a failure, durably."""
     path = folder / f"{cohort}.jsonl"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopsim.errors import UsageError
+from loopsim.errors import RunBusy
 from loopsim.store.shards import storing
 
 NAME = ".lock"
@@ -49,7 +49,7 @@ def holding(path: Path, unlocked: Callable[[str], None]) -> Iterator[None]:
         unlocked: called with the reason where the file system has no locks; the run is written to all the same.
 
     Raises:
-        UsageError: another process holds it.
+        RunBusy: another process holds it.
         StoreError: the file cannot be made.
     """
 
@@ -73,7 +73,7 @@ def holding_file(
         shared: hold it beside others who share it; then nobody's name is written.
 
     Raises:
-        UsageError: another process holds it.
+        RunBusy: another process holds it.
         StoreError: the file cannot be made.
     """
     with contextlib.ExitStack() as stack:
@@ -87,7 +87,7 @@ def holding_file(
                 break
             except BlockingIOError:
                 if not more:
-                    raise UsageError(busy(holder_of(file))) from None
+                    raise RunBusy(busy(holder_of(file))) from None
                 time.sleep(_PAUSE)
             except OSError as error:  # a file system without locks, as some clusters have
                 unlocked(str(error))

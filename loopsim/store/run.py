@@ -295,8 +295,7 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """The lines of `log.jsonl` and of the logs of shares, by time."""
-        logs = sorted(self.path.glob("log*.jsonl"))
-        return sorted((e for path in logs for e in journal.read_events(path)), key=lambda e: str(e.get("time")))
+        return journal.read_all_events(self.path)
 
     def pinned_embedder(self, name: str) -> Mapping[str, Any] | None:
         """What the manifest says of an embedder: its files' hashes, or its commit; None before its first use."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from loopsim.errors import UsageError
+from loopsim.errors import RunBusy, UsageError
 from loopsim.store import lock
 from loopsim.store.shards import storing
 
@@ -63,7 +63,7 @@ def holding_share(path: Path, share: Share, unlocked: Callable[[str], None]) -> 
     """Hold one share of a run for writing, beside others of the same n.
 
     Raises:
-        UsageError: somebody writes this share, or the whole run, or shares of another number.
+        RunBusy: somebody writes this share, or the whole run, or shares of another number.
         StoreError: a lock file cannot be made.
     """
     with storing(path / FOLDER):
@@ -73,7 +73,7 @@ def holding_share(path: Path, share: Share, unlocked: Callable[[str], None]) -> 
         with lock.holding_file(own, _busy(path, f"shard {share} of this run"), unlocked):
             for other, holder in holders(path).items():
                 if holder.held and other.n != share.n:
-                    raise UsageError(
+                    raise RunBusy(
                         f"{path}: shard {other} of this run is being written{holder}, and {share} would share some of "
                         f"its cohorts: use --shard I/{other.n}, or wait for it to end"
                     )

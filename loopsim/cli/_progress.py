@@ -1,0 +1,52 @@
+"""Progress on stderr: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from loopsim.cli._shared import say, stderr
+
+if TYPE_CHECKING:
+    from loopsim.runner import Progress
+
+
+@contextlib.contextmanager
+def progress_shown() -> Iterator[Any]:
+    """A bar on a terminal, a plain line every now and then otherwise."""
+    if not stderr.is_terminal:
+        yield _PlainLines()
+        return
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("steps"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(elapsed_when_finished=True),
+    )  # fmt: skip
+    with bars.Progress(*columns, console=stderr) as bar:
+        task = bar.add_task("steps", total=None, rate="")
+
+        def watch(now: Progress) -> None:
+            bar.update(task, completed=now.done, total=now.total, rate=_rate(now))
+
+        yield watch
+
+
+def _rate(now: Progress) -> str:
+    return f"{now.made / now.seconds:.1f} images/s" if now.seconds > 0 else ""
+
+
+class _PlainLines:
+    """Progress for logs: at the first and last step, and at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, now: Progress) -> None:
+        if now.done < now.total and time.monotonic() - self.last < 10:
+            return
+        self.last = time.monotonic()
+        left = (now.total - now.done) * now.seconds / now.made if now.made else 0.0
+        say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")

@@ -1,0 +1,259 @@
+"""Several processes at one run, each a share of its cohorts; and how a process ends when the machine says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from loopsim.cli import app
+from loopsim.cli._signals import Stopped, stopping
+from loopsim.errors import RunBusy, UsageError
+from loopsim.runner import run_plan
+from loopsim.store import Run, Share, create_run, open_run, read_share
+from loopsim.store.shards import remove_leftovers
+from loopsim.store.shares import holders, latest
+from loopsim.verify import verify_run
+from tests.test_runner import contents
+
+RAW: dict[str, Any] = {
+    "name": "shared", "seed": 7, "iterations": 6, "replicates": 2, "cohort": 2, "embedders": "mock",
+    "starts": ["a red house", "the blue sea", "a fish", "two birds", "a boat"],
+    "generator": "mock", "captioner": {"model": "mock", "temperature": 1.0},
+}  # fmt: skip
+
+
+def invoke(*words: object) -> Any:
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(RAW))
+    return tmp_path / "e.yaml"
+
+
+# ---- which cohorts ---------------------------------------------------------------------------------------------------
+
+
+def test_shares_are_counted_from_one_and_together_are_everything():
+    cohorts = list("abcdefgh")
+    parts = [Share(i, 3).of(cohorts) for i in (1, 2, 3)]
+    assert parts == [["a", "d", "g"], ["b", "e", "h"], ["c", "f"]]
+    assert Share(5, 9).of(cohorts) == ["e"]
+    assert Share(9, 9).of(cohorts) == []
+    assert read_share(" 2/4 ") == Share(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0/4", r"--shard 0/4: shards are counted from 1, so these are 1/4 to 4/4; in Slurm, #SBATCH --array=1-4"),
+        ("5/4", "counted from 1, so these are 1/4 to 4/4"),
+        ("1/0", "counted from 1, so these are 1/1"),
+        ("2", "must be I/N, such as 1/4 for the first of four"),
+        ("a/b", "must be I/N"),
+        ("/4", "must be I/N"),  # $SLURM_ARRAY_TASK_ID where there is none
+        ("-1/4", "must be I/N"),
+    ],
+)
+def test_what_is_no_share_is_refused(text, said):
+    with pytest.raises(UsageError, match=said):
+        read_share(text)
+
+
+# ---- one directory ---------------------------------------------------------------------------------------------------
+
+
+def test_shares_in_any_order_give_the_bytes_of_one_process(planned, tmp_path):
+    plan = planned(**{k: v for k, v in RAW.items() if k != "name"})
+    whole = run_plan(plan, tmp_path / "whole")
+    for i in (3, 1, 2):
+        run_plan(plan, tmp_path / "run", share=Share(i, 3))
+    assert contents(open_run(tmp_path / "run")) == contents(whole)
+    assert verify_run(tmp_path / "run").findings == ()
+    assert sorted(p.name for p in (tmp_path / "run" / "steps").glob("c*")) == sorted(
+        p.name for p in (tmp_path / "whole" / "steps").glob("c*")
+    )
+
+
+def test_shares_that_begin_at_the_same_moment_make_one_run(planned, tmp_path):
+    plan = planned(cohort=1)
+    for k in range(5):
+        with ThreadPoolExecutor(6) as threads:
+            made = list(threads.map(lambda _, k=k: create_run(tmp_path / str(k), plan, {}, 1), range(6)))
+        assert len({json.dumps(dict(run.manifest)) for run in made}) == 1
+        assert not [p for p in (tmp_path / str(k)).rglob("*") if ".tmp-" in p.name]
+
+
+def test_another_number_of_shares_may_go_on_with_what_is_left(planned, tmp_path):
+    plan = planned(cohort=1)
+    run_plan(plan, tmp_path / "run", share=Share(1, 2))
+    run = run_plan(plan, tmp_path / "run", share=Share(2, 3))
+    run_plan(plan, tmp_path / "run")
+    assert contents(run) == contents(run_plan(plan, tmp_path / "whole"))
+    assert latest(tmp_path / "run") == [Share(1, 3), Share(2, 3), Share(3, 3)]
+
+
+def test_who_may_write_beside_whom(planned, out):
+    run = run_plan(planned(cohort=1, iterations=1), out)
+    with run.writing(Share(1, 4)):
+        again = open_run(out)
+        with again.writing(Share(2, 4)):
+            assert [str(s) for s, h in holders(out).items() if h.held] == ["1/4", "2/4"]
+            assert open_run(out).writer().held
+        with pytest.raises(RunBusy, match=rf"writing to shard 1/4 of this run \(process {os.getpid()} on "):
+            again.writing(Share(1, 4)).__enter__()
+        with pytest.raises(RunBusy, match=r"shard 1/4 of this run is being written .* use --shard I/4, or wait"):
+            again.writing(Share(1, 3)).__enter__()
+        with pytest.raises(RunBusy, match="another process is writing to this run"):
+            again.writing().__enter__()
+    with run.writing(), pytest.raises(RunBusy, match="another process is writing to this run"):
+        open_run(out).writing(Share(1, 4)).__enter__()
+    with run.writing():
+        assert not any(holder.held for holder in holders(out).values())
+
+
+def test_a_share_leaves_the_unfinished_files_of_others_alone(tmp_path):
+    for name in (".tmp-1-ab-c0001-0000000-0000001.parquet.part", ".tmp-1-ab-c0002-0000000-0000001.parquet.part"):
+        (tmp_path / name).write_bytes(b"half")
+    remove_leftovers(tmp_path, ["c0001"])
+    assert [p.name for p in tmp_path.iterdir()] == [".tmp-1-ab-c0002-0000000-0000001.parquet.part"]
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_share_returns_while_the_last_one_measures(planned, out):
+    run = run_plan(planned(cohort=1), out)
+    with run.writing():
+        run_plan(planned(cohort=1), out, share=Share(2, 4))
+
+
+def test_a_budget_cannot_be_kept_by_several_processes(planned, out):
+    with pytest.raises(UsageError, match="several processes that spend at once: leave out --shard"):
+        run_plan(planned(), out, share=Share(1, 2), max_cost=1.0)
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_processes_at_once_share_a_run_and_the_last_one_measures(experiment, tmp_path):
+    invoke("run", experiment, "--out", tmp_path / "whole")
+    words = [sys.executable, "-m", "loopsim", "run", str(experiment), "--out", str(tmp_path / "run"), "--shard"]
+    processes = [
+        subprocess.Popen([*words, f"{i}/3"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for i in (1, 2, 3)
+    ]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert sum("figures (PNG" in errors for _, errors in said) == 1, said
+    assert contents(open_run(tmp_path / "run")) == contents(open_run(tmp_path / "whole"))
+    state = json.loads(invoke("status", tmp_path / "run", "--json").stdout)
+    assert state["measured"]
+    assert [(s["shard"], s["steps"], s["total"], s["state"]) for s in state["shards"]] == [
+        ("1/3", 24, 24, "finished"), ("2/3", 24, 24, "finished"), ("3/3", 12, 12, "finished"),
+    ]  # fmt: skip
+    assert verify_run(tmp_path / "run").findings == ()
+
+
+def test_status_tells_of_each_shard(experiment, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    first = invoke("run", experiment, "--out", out, "--shard", "2/3")
+    assert first.exit_code == 0
+    assert "shard 2/3: 2 of 5 cohorts" in first.stderr
+    assert "shard 2/3 is done; 3 of 5 cohorts of other shards are not. The last shard to end embeds" in first.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "commit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert invoke("run", experiment, "--out", out, "--shard", "3/3").exit_code == 130
+    text = invoke("status", out).stdout
+    assert "shared: 24 of 60 steps (40%), unfinished" in text
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("1/3", "0 of 24", "not begun"), ("2/3", "24 of 24", "finished"),
+        ("3/3", "0 of 12", "stopped: KeyboardInterrupt"),
+    ]  # fmt: skip
+    with open_run(out).writing(Share(3, 3)):
+        shards = json.loads(invoke("status", out, "--json").stdout)["shards"]
+        assert (shards[2]["state"], str(os.getpid()) in shards[2]["where"]) == ("running", True)
+    # Whoever leaves out --shard does what is left, embeds and measures.
+    assert invoke("run", experiment, "--out", out).exit_code == 0
+    assert json.loads(invoke("status", out, "--json").stdout)["measured"]
+
+
+def test_more_shards_than_cohorts_are_told(experiment, tmp_path):
+    done = invoke("run", experiment, "--out", tmp_path / "run", "--shard", "7/8")
+    assert done.exit_code == 0
+    assert "nothing to do: the plan has only 5 cohorts; a smaller `cohort:`" in done.stderr
+
+
+def test_a_wrong_shard_is_one_message(experiment, tmp_path):
+    done = invoke("run", experiment, "--out", tmp_path / "run", "--shard", "0/4")
+    assert done.exit_code == 2
+    assert "counted from 1" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+# ---- signals ---------------------------------------------------------------------------------------------------------
+
+
+def waiting_for(*numbers: int) -> None:
+    with stopping():
+        try:
+            os.kill(os.getpid(), numbers[0])
+            time.sleep(5)
+        finally:
+            for number in numbers[1:]:  # while what is finished is being stored
+                os.kill(os.getpid(), number)
+
+
+def test_a_signal_is_an_interruption_once_and_handlers_are_put_back():
+    before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(Stopped, match="SIGUSR1"):
+        waiting_for(signal.SIGUSR1)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        waiting_for(signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1)
+    assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+SLOW = """
+import sys, time
+from loopsim.models import mock
+draw = mock.MockGenerator._draw
+mock.MockGenerator._draw = lambda self, *row: (time.sleep(0.02), draw(self, *row))[1]
+from loopsim.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_terminated_run_stores_what_is_finished_and_asks_to_be_run_again(experiment, tmp_path, number):
+    words = [sys.executable, "-c", SLOW, "run", str(experiment), "iterations=200", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(1.5)
+    sent = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - sent < 10
+    assert process.returncode == 75
+    assert f"stopped by {number.name}; everything made so far is stored in" in said
+    # Less than a flush has passed: these steps would be lost, had they not been stored at the end.
+    run = open_run(tmp_path / "run")
+    assert run.count_steps()[0] > 0
+    assert run.events()[-1] == run.events()[-1] | {"event": "stopped", "message": number.name}
+    assert verify_run(tmp_path / "run").findings == ()
