@@ -180,7 +180,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch, plan: Plan, out: Path) -> list[Pa
     """Run with a shard for every iteration; the shards in order."""
     with monkeypatch.context() as patch:
         patch.setattr("loopsim.executors.writer.FLUSH_SECONDS", 0.0)
-        patch.setattr(Run, "compact", lambda self: None)
+        patch.setattr(Run, "compact", lambda *_: None)
         run_plan(plan, out)
     names = sorted((out / "steps").glob("*.parquet"))
     assert len(names) > 2

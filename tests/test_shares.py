@@ -78,7 +78,7 @@ def test_what_is_no_share_is_refused(text, said):
 
 
 def test_shares_in_any_order_give_the_bytes_of_one_process(planned, tmp_path):
-    plan = planned(**{k: v for k, v in RAW.items() if k != "name"})
+    plan = planned(**RAW)
     whole = run_plan(plan, tmp_path / "whole")
     for i in (3, 1, 2):
         run_plan(plan, tmp_path / "run", share=Share(i, 3))
@@ -149,27 +149,37 @@ def test_a_budget_cannot_be_kept_by_several_processes(planned, out):
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_processes_at_once_share_a_run_and_the_last_one_measures(experiment, tmp_path):
-    invoke("run", experiment, "--out", tmp_path / "whole")
-    words = [sys.executable, "-m", "loopsim", "run", str(experiment), "--out", str(tmp_path / "run"), "--shard"]
+FINISHING = """
+import time
+from loopsim.cli import main, run
+def finish(plan, done, device):
+    with done.writing():
+        run.say("embedding and measuring")
+        time.sleep(1)
+run._finish = finish
+main()
+"""
+
+
+def test_processes_at_once_share_a_run_and_the_last_one_measures(planned, experiment, tmp_path):
+    whole = run_plan(planned(**RAW), tmp_path / "whole")
+    words = [sys.executable, "-c", FINISHING, "run", str(experiment), "--out", str(tmp_path / "run"), "--shard"]
     processes = [
         subprocess.Popen([*words, f"{i}/3"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for i in (1, 2, 3)
     ]
     said = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
-    assert sum("figures (PNG" in errors for _, errors in said) == 1, said
-    assert contents(open_run(tmp_path / "run")) == contents(open_run(tmp_path / "whole"))
-    state = json.loads(invoke("status", tmp_path / "run", "--json").stdout)
-    assert state["measured"]
-    assert [(s["shard"], s["steps"], s["total"], s["state"]) for s in state["shards"]] == [
+    assert sum("embedding and measuring" in errors for _, errors in said) == 1, said
+    assert contents(open_run(tmp_path / "run")) == contents(whole)
+    shards = json.loads(invoke("status", tmp_path / "run", "--json").stdout)["shards"]
+    assert [(s["shard"], s["steps"], s["total"], s["state"]) for s in shards] == [
         ("1/3", 24, 24, "finished"), ("2/3", 24, 24, "finished"), ("3/3", 12, 12, "finished"),
     ]  # fmt: skip
     assert verify_run(tmp_path / "run").findings == ()
 
 
-def test_status_tells_of_each_shard(experiment, tmp_path, monkeypatch):
+def test_status_tells_of_each_shard(planned, experiment, tmp_path, monkeypatch):
     out = tmp_path / "run"
     first = invoke("run", experiment, "--out", out, "--shard", "2/3")
     assert first.exit_code == 0
@@ -188,9 +198,9 @@ def test_status_tells_of_each_shard(experiment, tmp_path, monkeypatch):
     with open_run(out).writing(Share(3, 3)):
         shards = json.loads(invoke("status", out, "--json").stdout)["shards"]
         assert (shards[2]["state"], str(os.getpid()) in shards[2]["where"]) == ("running", True)
-    # Whoever leaves out --shard does what is left, embeds and measures.
-    assert invoke("run", experiment, "--out", out).exit_code == 0
-    assert json.loads(invoke("status", out, "--json").stdout)["measured"]
+    # Whoever leaves out --shard does what is left.
+    run_plan(planned(**RAW), out)
+    assert "shared: 60 of 60 steps (100%), finished, not measured yet" in invoke("status", out).stdout
 
 
 def test_more_shards_than_cohorts_are_told(experiment, tmp_path):

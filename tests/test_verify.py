@@ -54,7 +54,7 @@ def pieces(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pieces") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("loopsim.executors.writer.FLUSH_SECONDS", 0.0)
-        patch.setattr(Run, "compact", lambda self: None)
+        patch.setattr(Run, "compact", lambda *_: None)
         run_plan(plan, out)
     return out
 
