@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import yaml
@@ -23,6 +22,7 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
 from loopsim.store import journal, lock, shards
+from loopsim.store.frames import dataset, frame
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.shares import Share, holding_share
 from loopsim.store.spans import Range, missing, runs_of
@@ -69,7 +69,7 @@ class Run:
         """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor."""
         path = self.path / "trajectories.parquet"
         with shards.reading(path):
-            return _frame(pq.read_table(path))
+            return frame(pq.read_table(path))
 
     @property
     def start_columns(self) -> list[str]:
@@ -90,11 +90,11 @@ class Run:
         names = [c for c in STEP_SCHEMA.names if c != "image" or images] if columns is None else list(columns)
         found = shards.list_shards(self.path / "steps")
         if not found:
-            return _frame(STEP_SCHEMA.empty_table().select(names))
+            return frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         with shards.reading(self.path / "steps"):
-            table = _dataset(found, STEP_SCHEMA).to_table(columns=read)
-        return _frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
+            table = dataset(found, STEP_SCHEMA).to_table(columns=read)
+        return frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def shard_steps(self, shard: shards.Shard, columns: Sequence[str], spans: Sequence[Range]) -> pd.DataFrame:
         """Some columns of those steps of one shard that are in these ranges of iterations, in the order of the shard.
@@ -105,7 +105,7 @@ class Run:
         t = ds.field("t")
         wanted = functools.reduce(operator.or_, [(t >= first) & (t <= last) for first, last in spans])
         with shards.reading(shard.path):
-            return _frame(ds.dataset(str(shard.path), schema=STEP_SCHEMA).to_table(list(columns), filter=wanted))
+            return frame(ds.dataset(str(shard.path), schema=STEP_SCHEMA).to_table(list(columns), filter=wanted))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
         """The encoded pictures of some trajectories at some iterations, by (trajectory id, t)."""
@@ -114,7 +114,7 @@ class Run:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
         with shards.reading(self.path / "steps"):
-            data = _dataset(found, STEP_SCHEMA)
+            data = dataset(found, STEP_SCHEMA)
             rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
         return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in rows if r["image"] is not None}
 
@@ -174,7 +174,7 @@ class Run:
         if not path.exists():
             raise StoreError(f"{self.path} has not been measured yet: run it again, or wait until it ends")
         with shards.reading(path):
-            return _frame(pq.read_table(path))
+            return frame(pq.read_table(path))
 
     def is_measured(self) -> bool:
         """Whether measurements and figures are of all that is stored, and of this version of loopsim."""
@@ -363,24 +363,6 @@ class Run:
 
     def _embedder_name(self, folder: str) -> str:
         return (self.path / "embeddings" / folder / "name.txt").read_text(encoding="utf-8")
-
-
-def _dataset(found: Sequence[shards.Shard], schema: pa.Schema) -> ds.Dataset:
-    """Shards to be read with a look at their page checksums."""
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    return ds.dataset(
-        [str(shard.path) for shard in found], schema=schema,
-        format=ds.ParquetFileFormat(default_fragment_scan_options=options),
-    )  # fmt: skip
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    # Seeds are 64 bits wide and missing at the start: as floats they would lose their last digits.
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get)
-    for field in table.schema:
-        if field.type == pa.string():  # missing text is None whatever the version of pandas, never nan
-            frame[field.name] = frame[field.name].astype(object).where(frame[field.name].notna(), None)
-    return frame
 
 
 def open_run(path: Path | str) -> Run:
