@@ -102,19 +102,48 @@ def test_few_cells_are_named_one_by_one():
     )
 
 
+SPAN = "from 0.81 [0.78, 0.84] at t = 1 to 0.62 [0.58, 0.66] at t = 50"
+
+
 def test_many_cells_are_counted():
     verdicts = ["decay", "decay", "no decay", "undecided", "rise"]
     cells = [cell(v, label=f"c{i}", half_life=(4.0 + i, 1, 9)) for i, v in enumerate(verdicts)]
     assert said(*cells)[0] == (
-        "Between-trajectory diversity of pictures, in 5 conditions and groups of starts: it fell in 2 (half-life 4.0 "
-        "to 5.0 iterations), it stayed within 10 % of its start in 1, it rose in 1, it is undecided in 1."
+        f"Between-trajectory diversity of pictures, in 5 conditions and groups of starts: it fell in 2, {SPAN}, "
+        f"half-life 4.0 to 5.0 iterations; it stayed within 10 % of its start in 1, {SPAN}; it rose in 1, {SPAN}; it is "
+        f"undecided in 1, {SPAN}."
     )
+
+
+def test_many_cells_of_one_verdict_are_said_at_once_with_the_outermost_limits():
+    cells = [frame(cell("no decay", label=f"c{i}")) for i in range(4)]
+    for i, one in enumerate(cells):
+        one.loc[one["t"] == 50, ["value", "ci_low", "ci_high"]] = [0.6 + i / 10, 0.5 + i / 10, 0.7 + i / 10]
+    found = headline(pd.concat(cells))
+    assert found.sentences[0] == (
+        "No convergence of pictures in any of 4 conditions and groups of starts: between-trajectory diversity stayed "
+        "within 10 % of its start, from 0.81 [0.78, 0.84] at t = 1 to 0.60–0.90 [0.50, 1.00] at t = 50."
+    )
+    assert "outermost limits" in found.notes[0]
+    assert "outermost limits" not in headline(frame(cell("decay"))).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "start"),
+    [
+        ("decay", "Between-trajectory diversity of pictures fell in all 4"),
+        ("rise", "Between-trajectory diversity of pictures rose in all 4"),
+        ("undecided", "Whether pictures converge is undecided in all 4"),
+    ],
+)
+def test_each_verdict_of_many_cells_has_its_words(verdict: str, start: str):
+    assert said(*(cell(verdict, label=f"c{i}") for i in range(4)))[0].startswith(start)
 
 
 def test_no_convergence_opens_only_where_every_cell_says_so():
     same = [cell("no decay", label=f"c{i}") for i in range(4)]
     assert said(*same)[0].startswith("No convergence of pictures")
-    assert said(*same, cell("rise", label="c4"))[0].startswith("Between-trajectory diversity of pictures")
+    assert said(*same, cell("rise", label="c4"))[0].startswith("Between-trajectory diversity of pictures, in 5")
 
 
 def test_memory_is_what_the_start_still_explains():

@@ -91,28 +91,54 @@ def _clause(line: Summary, among: Sequence[Summary], share: str) -> str:
 
 
 def _counted(what: str, lines: Sequence[Summary], share: str) -> str:
+    of = {verdict: [line for line in lines if line.verdict == verdict] for verdict in _VERDICTS}
+    there = [verdict for verdict in _VERDICTS if of[verdict]]
+    where = f"{len(lines)} conditions and groups of starts"
+    if len(there) == 1:
+        span = _span(lines)
+        return {
+            "decay": f"Between-trajectory diversity of {what} fell in all {where}, {span}{_half_lives(lines)}.",
+            "no decay": f"No convergence of {what} in any of {where}: "
+            f"between-trajectory diversity stayed within {share} of its start, {span}.",
+            "rise": f"Between-trajectory diversity of {what} rose in all {where}, {span}.",
+            "undecided": f"Whether {what} converge is undecided in all {where}: diversity went {span}.",
+        }[there[0]]
     told = {
         "decay": "it fell in",
         "no decay": f"it stayed within {share} of its start in",
         "rise": "it rose in",
         "undecided": "it is undecided in",
     }
-    parts = []
-    for verdict in _VERDICTS:
-        mine = [line for line in lines if line.verdict == verdict]
-        if mine:
-            parts.append(f"{told[verdict]} {len(mine)}{_range_of_half_lives(mine)}")
-    opening = "No convergence" if all(x.verdict == "no decay" for x in lines) else "Between-trajectory diversity"
-    return f"{opening} of {what}, in {len(lines)} conditions and groups of starts: {', '.join(parts)}."
+    parts = [f"{told[v]} {len(of[v])}, {_span(of[v])}{_half_lives(of[v])}" for v in there]
+    return f"Between-trajectory diversity of {what}, in {where}: {'; '.join(parts)}."
 
 
-def _range_of_half_lives(lines: Sequence[Summary]) -> str:
-    known = [line.half_life[0] for line in lines if math.isfinite(line.half_life[0])]
-    if not known or lines[0].verdict != "decay":
+def _span(lines: Sequence[Summary]) -> str:
+    """From where to where several curves go: their values, and the outermost limits of their intervals."""
+    ends = []
+    for name, at in (("first", "first_t"), ("last", "last_t")):
+        values = [getattr(line, name) for line in lines if math.isfinite(getattr(line, name)[0])]
+        ts = sorted({getattr(line, at) for line in lines})
+        when = f"t = {ts[0]}" if len(ts) == 1 else f"t = {ts[0]} to {ts[-1]}"
+        ends.append(f"{_outermost(values)} at {when}" if values else f"– at {when}")
+    return f"from {ends[0]} to {ends[1]}"
+
+
+def _outermost(values: Sequence[tuple[float, float, float]]) -> str:
+    low, high = (f"{pick(v[0] for v in values):.2f}" for pick in (min, max))
+    known = [v for v in values if math.isfinite(v[1]) and math.isfinite(v[2])]
+    limits = f" [{min(v[1] for v in known):.2f}, {max(v[2] for v in known):.2f}]" if known else ""
+    return (low if low == high else f"{low}–{high}") + limits
+
+
+def _half_lives(lines: Sequence[Summary]) -> str:
+    """Of those that fell and have one."""
+    known = [line.half_life[0] for line in lines if math.isfinite(line.half_life[0]) and line.verdict == "decay"]
+    if not known:
         return ""
-    low, high = min(known), max(known)
-    span = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
-    return f" (half-life {span} iterations{'' if len(known) == len(lines) else f' in {len(known)} of them'})"
+    low, high = (f"{pick(known):.1f}" for pick in (min, max))
+    span = low if low == high else f"{low} to {high}"
+    return f", half-life {span} iterations{'' if len(known) == len(lines) else f' in {len(known)} of them'}"
 
 
 def _ends_of_curve(line: Summary) -> str:
@@ -200,10 +226,12 @@ def _absorbed(measurements: pd.DataFrame) -> str:
 
 
 def _notes(mine: Sequence[Summary], lines: Sequence[Summary]) -> list[str]:
+    many = max(sum(line.modality == modality for line in mine) for modality in _PLURAL) > FEW
     notes = [
         (
             f"Diversity is the mean cosine distance between trajectories, as {mine[0].embedder} sees them; "
-            "[95 % intervals] are over starts like these, and speak of these models only."
+            f"[95 % intervals]{', of several cells their outermost limits,' if many else ''} are over starts like "
+            "these, and speak of these models only."
         )
     ]
     if any(line.verdict == "decay" for line in mine):
