@@ -110,8 +110,8 @@ def test_many_cells_are_counted():
     cells = [cell(v, label=f"c{i}", half_life=(4.0 + i, 1, 9)) for i, v in enumerate(verdicts)]
     assert said(*cells)[0] == (
         f"Between-trajectory diversity of pictures, in 5 conditions and groups of starts: it fell in 2, {SPAN}, "
-        f"half-life 4.0 to 5.0 iterations; it stayed within 10 % of its start in 1, {SPAN}; it rose in 1, {SPAN}; it is "
-        f"undecided in 1, {SPAN}."
+        f"half-life 4.0 to 5.0 iterations; it stayed within 10 % of its start in 1, {SPAN}; it rose in 1, {SPAN}; it "
+        f"is undecided in 1, {SPAN}."
     )
 
 
