@@ -322,6 +322,7 @@ def test_an_empty_directory_is_no_generator(tmp_path):
     [
         ("StableDiffusionImg2ImgPipeline", "is no text-to-image pipeline"),
         ("WanPipeline", "is no text-to-image pipeline"),
+        ("StableDiffusionControlNetPipeline", "is no text-to-image pipeline: it needs more than a prompt"),
         ("UnconditionalPipeline", "which diffusers .* does not have: install a newer diffusers"),
         ("DDPMPipeline", "is no text-to-image pipeline: it takes no prompt"),
     ],

@@ -28,7 +28,7 @@ def by_signature(kind: Any) -> Pipeline:
         raise ModelError(
             f"a {kind.__name__} is no text-to-image pipeline: it takes no prompt, steps and generator; {such}"
         )
-    more = {"strength", "mask_image", "control_image", "num_frames"} & set(parameters)
+    more = {"strength", "mask_image", "control_image", "controlnet_conditioning_scale", "num_frames"} & set(parameters)
     if set(needed) - {"self", "prompt"} or more:
         raise ModelError(
             f"a {kind.__name__} is no text-to-image pipeline: it needs more than a prompt, or makes a film; {such}"
