@@ -117,6 +117,10 @@ class Site:
         return [m.run.measurements() if has else None for m, has in zip(self.parts, there, strict=True)]
 
     @cached_property
+    def _steps(self) -> steps.Blocks:
+        return steps.Blocks(self.parts, self.flags)
+
+    @cached_property
     def _curves(self) -> list[tuple[str, list[dict[str, Any]]]]:
         return [(metric, curve_lines(metric, self.measured)) for metric in curve_metrics(self.measured)]
 
@@ -150,6 +154,10 @@ class Site:
             yield from (f"data/{kind}-{i}.js" for i in range(len(found)))
         yield from (f"downloads/{name}" for name in self.downloads)
         yield from ("data/head.json", "data/head.js")
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        return self.head()
 
     # ---- what each holds -----------------------------------------------------------------------------------------
 
@@ -208,7 +216,7 @@ class Site:
         if folder == "page":
             return page_file(rest)
         if name in ("data/head.js", "data/head.json"):
-            return as_script("head", self.head()) if name.endswith(".js") else as_json(self.head())
+            return as_script("head", self._head) if name.endswith(".js") else as_json(self._head)
         if folder == "downloads" and rest in self.downloads:
             content = self.downloads[rest][1]
             return content if isinstance(content, bytes) else content.read_bytes()
@@ -219,7 +227,7 @@ class Site:
         assert found is not None
         block = (int(found[1]), int(found[2]))
         if name.startswith("data/") and name.endswith(".js") and block in self.step_blocks:
-            chunk = steps.Blocks(self.parts, self.flags).chunk(block)
+            chunk = self._steps.chunk(block)
             return as_script(f"steps-{block[0]:04d}-{block[1]:04d}", chunk)
         if (
             name.startswith("sprites/")

@@ -60,7 +60,7 @@
     const typed = event.target.closest("input, select, textarea");
     if (event.key === "/" && !(typed && typed.type !== "range" && typed.type !== "checkbox")) { event.preventDefault(); search.focus(); search.select(); }
     else if (event.key === "Escape" && state.open) { event.preventDefault(); Loopsim.detail.close(); }
-    else if (event.key === " " && !typed && !event.target.closest("button, summary, a")) { event.preventDefault(); toggle(); }
+    else if (event.key === " " && event.target.closest("#grid, #map-canvas, #slider")) { event.preventDefault(); toggle(); }
   });
 
   // ---- the address of a state: #TRAJECTORY@t ------------------------------------------------------------------------

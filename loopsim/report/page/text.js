@@ -59,7 +59,7 @@ Loopsim.text = (() => {
     for (const [kind, text] of difference(before, after)) {
       if (kind === "same") { element.append(text); continue; }
       const space = text.match(/^\s*/u)[0];
-      if (space) element.append(space);
+      if (space || element.lastElementChild) element.append(space || " ");
       element.append(el(kind === "gone" ? "del" : "ins", { text: text.slice(space.length) }));
     }
   }
