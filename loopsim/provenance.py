@@ -108,7 +108,7 @@ def describe_models(specs: Iterable[ModelSpec], pinned: Commits = NO_COMMITS) ->
             entry |= {"location": location, "base_url": address_of(name)}
         else:
             entry |= _weights(location, (role, name, None if revision is None else str(revision)), looked_up)
-        parts = _parts(pinned_spec(spec, looked_up), looked_up)
+        parts = _parts(spec, looked_up)
         described.append(entry | ({"parts": parts} if parts else {}))
     return described
 
@@ -123,10 +123,13 @@ def _parts(spec: ModelSpec, looked_up: dict[tuple[str, str, str | None], str]) -
     if spec.role != "generator" or is_hosted(spec.model) or not location:
         return []
     found = []
-    for part in parts_of(location, spec):
-        weights = _weights(part.location, (part.part, part.location, part.revision), looked_up)
+    for part in parts_of(location, pinned_spec(spec, looked_up)):
+        # As it was asked for, not as it is pinned: the commit is looked up by that.
+        asked = spec.settings.get("revision") if part.part == "base" else None
+        revision = None if asked is None else str(asked)
+        weights = _weights(part.location, (part.part, part.location, revision), looked_up)
         said = {"part": part.part, "location": part.location}
-        found.append(said | ({"revision": part.revision} if part.revision else {}) | weights)
+        found.append(said | ({"revision": revision} if revision else {}) | weights)
     return found
 
 

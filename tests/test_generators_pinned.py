@@ -111,7 +111,9 @@ def test_a_run_keeps_the_commit_of_what_stands_beside_its_model(tiny_dir, lora, 
     straight = run_of(generator, tmp_path / "straight", 2)
     run_of(generator, tmp_path / "run", 1)
     put(repository, altered(first, tmp_path / "second", file), SECOND)
-    resumed = run_of(generator, tmp_path / "run", 2)
+    with pytest.MonkeyPatch.context() as patch:  # what is pinned is not looked up again
+        patch.setattr(provenance.revisions, "commit_of", lambda *a: pytest.fail(f"asked for {a}"))
+        resumed = run_of(generator, tmp_path / "run", 2)
     (described, _) = open_run(tmp_path / "run").manifest["provenance"]["models"]
     assert [(part["part"], part["location"], part["commit"]) for part in described["parts"]] == [
         (what, repository, FIRST)
@@ -170,6 +172,18 @@ def test_a_prior_is_found_in_the_card(tmp_path, card, expected):
     if card is not None:
         (tmp_path / "README.md").write_text(card)
     assert [part.location for part in parts_of(str(tmp_path), ModelSpec("generator", "x"))] == expected
+
+
+def test_a_component_goes_on_a_pipeline_of_two_stages_too(tiny_dir, put, tmp_path):
+    decoder, prior = two_stages(tiny_dir, "cascade", tmp_path)
+    put("owner/prior", prior, FIRST)
+    mine = altered(decoder, tmp_path / "other", "decoder/diffusion_pytorch_model.safetensors") / "decoder"
+    settings = settings_for("cascade")
+    plain = run_of({**settings, "model": str(decoder)}, tmp_path / "plain", 1)
+    changed = run_of({**settings, "model": str(mine), "base": str(decoder)}, tmp_path / "changed", 1)
+    assert pictures(plain) != pictures(changed)
+    parts = changed.manifest["provenance"]["models"][0]["parts"]
+    assert [(part["part"], part.get("commit")) for part in parts] == [("base", None), ("prior", FIRST)]
 
 
 def test_a_decoder_whose_card_names_no_prior_is_refused(tiny_dir, tmp_path):

@@ -214,9 +214,10 @@ def parts_of(location: str, spec: ModelSpec) -> Iterator[Part]:
         ModelError: one of them is neither a directory, a file nor a hub id.
     """
     s = spec.settings
+    revision = str(s["revision"]) if s.get("revision") else None
     if s.get("base"):
-        yield Part("base", locate(str(s["base"])), str(s["revision"]) if s.get("revision") else None)
-    elif prior := Checkpoint(location, revision=str(s["revision"]) if s.get("revision") else None).prior():
+        yield Part("base", locate(str(s["base"])), revision)
+    if prior := Checkpoint(locate(str(s["base"])) if s.get("base") else location, revision=revision).prior():
         yield Part("prior", prior)
     if s.get("refiner"):
         yield Part("refiner", locate(str(s["refiner"])))

@@ -50,7 +50,8 @@ def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -
             arguments.pop("requires_safety_checker", None)
             pipe = _of_single_file(kind, checkpoint, spec, arguments)
         elif (prior := checkpoint.prior()) is not None:
-            pipe = kind(**_in_two_stages(checkpoint, prior, spec, arguments | _safety(spec)))
+            parts = _in_two_stages(checkpoint, prior, spec, arguments | _safety(spec))
+            pipe = kind(**parts | (_component(checkpoint, spec, dtype) if checkpoint.weights is not None else {}))
         else:
             arguments |= _safety(spec) | {"revision": checkpoint.revision}
             if checkpoint.weights is not None:
