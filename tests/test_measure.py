@@ -11,7 +11,7 @@ from PIL import Image
 
 from loopsim.embed import embed_run
 from loopsim.measure import measure_run, number, summaries
-from loopsim.report.figures import FORMATS, draw_figures
+from loopsim.report.figures import draw
 from loopsim.runner import run_plan
 from metrics import diversity
 
@@ -123,23 +123,6 @@ def test_one_start_has_values_where_it_can_and_reasons_where_it_cannot(planned, 
     assert number(math.nan) == "–"
 
 
-def test_figures_are_written_in_three_formats_and_are_the_same_again(measured):
-    run, frame = measured
-    made = draw_figures(run, frame)
-    assert {"diversity", "drift", "entropy", "filmstrip"} <= {p.stem for p in made}
-    assert not {"attribution", "truth"} & {p.stem for p in made}  # one condition, and not of postcards
-    still = [p.stem for p in made if p.suffix == ".png"]
-    files = {
-        f"{stem}.{kind}": (run.path / "figures" / f"{stem}.{kind}").read_bytes() for stem in still for kind in FORMATS
-    }
-    assert files["diversity.png"].startswith(b"\x89PNG")
-    assert b"<svg" in files["drift.svg"]
-    assert files["entropy.pdf"].startswith(b"%PDF")
-    draw_figures(run, frame)
-    again = {name: (run.path / "figures" / name).read_bytes() for name in files}
-    assert again == files
-
-
 def test_vectors_of_other_weights_are_made_anew(measured):
     run, _ = measured
     folder = run.folder_of_embedder("mock")
@@ -164,7 +147,8 @@ def test_image_first_runs_are_measured_and_drawn(planned, tmp_path):
     embed_run(run, "mock")
     frame = measure_run(run)
     assert frame.query("modality == 'image' and metric == 'vendi'")["t"].min() == 0
-    assert {"diversity", "drift", "filmstrip"} <= {p.stem for p in draw_figures(run, frame)}
+    for kind in ("diversity", "drift", "filmstrip"):
+        draw(run, kind, measurements=frame)
     assert {(line.first_t, line.last_t) for line in summaries(frame)} <= {(0, 9), (1, 9)}
 
 
