@@ -6,6 +6,7 @@
     │   ├── OtherExperimentError    the directory holds a run of another experiment
     │   └── NothingToDraw           a figure needs what the run does not have
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
+    │   └── NotAtHand               it is neither in the cache, nor can the hub be asked about it
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
     ├── RunFailed                   some trajectories failed, or all at once                     (exit status 1)
     ├── DeviceLost                  only a new process can use the device again: run it again     (exit status 75)
@@ -54,6 +55,10 @@ class ModelError(LoopsimError):
     """A model is unknown, is not a model, or cannot be loaded."""
 
     exit_status = 2
+
+
+class NotAtHand(ModelError):
+    """Nothing can be said of a model: it is not in the cache (or in part only), and the hub cannot be asked."""
 
 
 class StoreError(LoopsimError):

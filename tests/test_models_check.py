@@ -12,9 +12,9 @@ from click.testing import Result
 from huggingface_hub import constants, errors
 from typer.testing import CliRunner
 
-from loopsim import catalog
+from loopsim import catalog, models
 from loopsim.cli import app
-from loopsim.models import check, revisions
+from loopsim.models import check, repositories, revisions
 from loopsim.models.hosted.client import httpx
 from loopsim.presets.hosted import HOSTED
 from loopsim.records import ModelSpec, Price
@@ -148,7 +148,7 @@ def test_a_refusal_is_said(server: served.Server):
 def test_a_hub_model_that_is_not_here_names_the_command():
     said = refused("models", "check", "owner/name", "revision=v2", "--role", "captioner")
     assert said.startswith("owner/name is not in the cache, and HF_HUB_OFFLINE is set.")
-    assert "`hf download owner/name --revision v2`" in said
+    assert "`hf download owner/name --revision v2 --include" in said
 
 
 def test_a_gated_model_names_its_terms(monkeypatch: pytest.MonkeyPatch):
@@ -165,17 +165,33 @@ def test_a_gated_model_names_its_terms(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_the_hub_says_goes_before_the_table(monkeypatch: pytest.MonkeyPatch):
-    found = revisions.Needs("a" * 40, 7.25, True, "mit", False)
-    monkeypatch.setattr(revisions, "needs_of", lambda location, revision: found)
+    files = {
+        "model_index.json": 600,
+        "unet/diffusion_pytorch_model.safetensors": 5_000_000_000,
+        "unet/diffusion_pytorch_model.fp16.safetensors": 2_500_000_000,
+        "unet/diffusion_pytorch_model.bin": 5_000_000_000,
+        "vae/diffusion_pytorch_model.safetensors": 2_250_000_000,
+        "whole_thing.safetensors": 9_000_000_000,
+    }
+    found = revisions.Needs("a" * 40, files, frozenset(), True, True, "mit")
+    index = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    monkeypatch.setattr(revisions, "needs_of", lambda *arguments: found)
+    monkeypatch.setattr(repositories, "read_json", lambda *arguments: index)
+    monkeypatch.setattr(models, "check_model", lambda spec: None)
     text = good("models", "check", "sdxl", "--no-load")
     for line in ("licence:      mit", "gated:        yes", f"commit:       {'a' * 40}", "download:     7.2 GB"):
         assert line in text
     assert "memory:       7 GB for the weights in bfloat16" in text
 
 
-def test_open_clips_own_names_are_not_looked_up_on_the_hub():
-    needs = check.needs_of("embedder", "clip-vit-b-32")
-    assert (needs.commit, needs.here, needs.token_limit) == (None, False, 77)
+def test_what_a_tag_of_open_clip_is_loaded_from_is_looked_up():
+    said = refused("models", "check", "clip-vit-b-32")
+    assert said.startswith("embedder 'clip-vit-b-32': laion/CLIP-ViT-B-32-laion2B-s34B-b79K is not in the cache")
+    assert '--include "open_clip_model.safetensors"`' in said
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def put(cache: Path, commit: str, ref: str = "main", name: str = "owner/name") -
     """A model in the cache, as the hub's library lays it out."""
     folder = cache / f"models--{name.replace('/', '--')}"
     (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "snapshots" / commit / "model.safetensors").write_bytes(b"weights")
     (folder / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
     (folder / "refs" / ref).write_text(commit)
 
@@ -71,9 +72,11 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Any:
     return hub
 
 
-def info(commit: str = SECOND, gated: object = False, licence: str | None = "mit", **sizes: int) -> Any:
+def info(
+    commit: str = SECOND, gated: object = False, licence: str | None = "mit", prior: object = None, **sizes: int
+) -> Any:
     files = [SimpleNamespace(rfilename=name.replace("__", "."), size=size) for name, size in sizes.items()]
-    card = None if licence is None else SimpleNamespace(license=licence)
+    card = None if licence is None and prior is None else SimpleNamespace(license=licence, prior=prior)
     return SimpleNamespace(sha=commit, gated=gated, siblings=files, card_data=card)
 
 
@@ -130,10 +133,21 @@ def test_where_the_hub_does_not_answer_the_cache_does(cache: Path, online: Any, 
 def test_what_the_hub_says_a_model_needs(cache: Path, online: Any):
     online.info = info(SECOND, gated="manual", a__safetensors=3_000_000_000, b__safetensors=500_000_000, c__bin=9)
     needs = revisions.needs_of("owner/name", None)
-    assert needs == revisions.Needs(SECOND, 3.5, True, "mit", False)
+    files = {"a.safetensors": 3_000_000_000, "b.safetensors": 500_000_000, "c.bin": 9}
+    assert needs == revisions.Needs(SECOND, files, frozenset(), True, True, "mit")
+    assert needs.gigabytes(["a.safetensors", "b.safetensors"]) == 3.5
+    assert needs.gigabytes(["nothing"]) is None
     put(cache, SECOND)
-    online.info = info(SECOND, licence=None)
-    assert revisions.needs_of("owner/name", None) == revisions.Needs(SECOND, None, False, None, True)
+    online.info = info(SECOND, licence=None, prior="owner/first")
+    needs = revisions.needs_of("owner/name", None)
+    cached = frozenset({"model.safetensors"})
+    assert needs == revisions.Needs(SECOND, {}, cached, True, False, None, ("owner/first",))
+
+
+def test_offline_it_is_what_the_cache_holds(cache: Path):
+    put(cache, FIRST)
+    needs = revisions.needs_of("owner/name", None)
+    assert needs == revisions.Needs(FIRST, {"model.safetensors": 7}, frozenset({"model.safetensors"}), False)
 
 
 # ---- what cannot be had ----------------------------------------------------------------------------------------------

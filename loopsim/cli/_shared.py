@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loopsim import __version__, catalog
+from loopsim import __version__
 from loopsim.errors import LoopsimError
 from loopsim.experiment import load_experiment
 
@@ -122,16 +122,19 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], who
 
 
 def planned(path: Path, overrides: list[str] | None) -> Plan:
-    """The plan of an experiment file; its notices are said."""
+    """The plan of an experiment file, not checked yet."""
     from loopsim.plan import make_plan
-    from loopsim.runner import notices, read_branch
+    from loopsim.runner import read_branch
 
-    plan = make_plan(load_experiment(path, overrides or ()), read_branch)
-    for name in plan.experiment.embedders:
-        catalog.find("embedder", name)
+    return make_plan(load_experiment(path, overrides or ()), read_branch)
+
+
+def say_notices(plan: Plan) -> None:
+    """What a user should know of a plan that can be carried out."""
+    from loopsim.runner import notices
+
     for line in notices(plan):
         say(line, "notice:", "yellow")
-    return plan
 
 
 def _version(wanted: bool) -> None:

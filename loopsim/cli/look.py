@@ -17,6 +17,7 @@ from loopsim.cli._shared import (
     print_text,
     reporting,
     say,
+    say_notices,
     table,
 )
 
@@ -34,13 +35,17 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run and what it costs: conditions, trajectories, steps, disk, time. Nothing is run."""
+    """Show what would run and what it costs: conditions, trajectories, steps, disk, time. What a run would refuse is refused."""
     with reporting():
         from loopsim.costs import price_plan, probe_plan
-        from loopsim.runner import check_device
+        from loopsim.runner import check_device, check_plan
 
         check_device(device)
         this = planned(experiment, overrides)
+        unseen = [str(error) for error in check_plan(this).unseen]
+        for line in unseen:
+            say(f"not checked, and a run would end here: {line}", "notice:", "yellow")
+        say_notices(this)
         costs = price_plan(this, probe_plan(this, device, say) if probe else None, memory)
         counts = {
             "name": this.experiment.name,
@@ -51,6 +56,7 @@ def plan(
             "iterations": this.experiment.iterations,
             "steps": this.steps,
             "cohorts": len(this.cohorts),
+            "unchecked": unseen,
             "costs": costs_as_json(costs),
         }
         if as_json:

@@ -127,8 +127,7 @@ def check_model(
             raise UsageError("an embedder has no settings")
         for one in roles:
             spec = None if one == "embedder" else _spec(one, name, settings or ())
-            revision = None if spec is None else spec.settings.get("revision")
-            needs = check.needs_of(one, name, None if revision is None else str(revision))
+            needs = check.needs_of(one, name, spec)
             price = None if spec is None else check.price_of(spec)
             if not as_json:
                 print_text(_needs_text(needs, price, check.device_memory(device)))
@@ -183,6 +182,7 @@ def _needs_text(needs: Needs, price: str | None, device: str) -> str:
         ("gated", {True: "yes: the hub asks to accept terms", False: "no", None: None}[needs.gated]),
         ("commit", needs.commit),
         ("here", "yes" if needs.here else None),
+        ("beside it", "; ".join(needs.parts) or None),
         ("download", None if needs.download_gb is None else f"{needs.download_gb:.1f} GB"),
         ("memory", None if needs.memory_gb is None else f"{needs.memory_gb:g} GB for the weights in bfloat16"),
         ("device", device),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopsim.cli._progress import progress_shown
-from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say
+from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say, say_notices
 from loopsim.cli._signals import Stopped, stopping
 from loopsim.cli._summary import print_summary
 from loopsim.errors import RESUME, RunBusy
 
 if TYPE_CHECKING:
     from loopsim.plan import Plan
+    from loopsim.runner import Checked
     from loopsim.store import Run, Share
 
 
@@ -37,13 +38,17 @@ def run(
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
     with reporting():
-        from loopsim.runner import check_device, describe_failures
+        from loopsim.runner import check_device, check_plan, describe_failures
         from loopsim.store import read_share
 
         check_device(device)
         share = None if shard is None else read_share(shard)
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
+        # A run that goes on was looked at when it began.
+        checked = None if (where / "manifest.json").is_file() else check_plan(plan, max_cost)
+        if checked is None or not checked.unseen:
+            say_notices(plan)
         say(
             f"{plan.experiment.name}: {len(plan.conditions)} conditions × {len(plan.starts)} starts × "
             f"{plan.experiment.replicates} replicates = {len(plan.trajectories)} trajectories × "
@@ -51,7 +56,7 @@ def run(
         )
         try:
             with stopping():
-                done = _generate(plan, where, device, threads, strict, max_cost, share)
+                done = _generate(plan, where, device, threads, strict, max_cost, share, checked)
                 if share is None:
                     _finish(plan, done, device)
                 elif _last(plan, done, share):
@@ -71,7 +76,7 @@ def run(
 
 def _generate(
     plan: Plan, where: Path, device: str, threads: int | None, strict: bool, max_cost: float | None,
-    share: Share | None,
+    share: Share | None, checked: Checked | None,
 ) -> Run:  # fmt: skip
     from loopsim.runner import ModelPool, run_plan
 
@@ -87,7 +92,15 @@ def _generate(
     pool = ModelPool(device, on_load=say)
     with progress_shown() as watch:
         done = run_plan(
-            plan, where, threads=threads, strict=strict, watch=watch, pool=pool, max_cost=max_cost, share=share
+            plan,
+            where,
+            threads=threads,
+            strict=strict,
+            watch=watch,
+            pool=pool,
+            max_cost=max_cost,
+            share=share,
+            checked=checked,
         )
     if pool.meter.spent:
         say(f"hosted models have cost about ${pool.meter.spent:.4f}")

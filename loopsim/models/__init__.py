@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from loopsim import catalog
-from loopsim.errors import ModelError
+from loopsim.errors import ModelError, NotAtHand
 from loopsim.models.base import Captioner, Embedder, ImageGenerator
 from loopsim.presets.entry import AUTOREGRESSIVE, DIFFUSERS
 from loopsim.records import ModelSpec
@@ -108,15 +108,54 @@ def check_embedder(name: str) -> None:
         _adapter(entry).check(entry.path(), name)
 
 
-def cannot_load(what: str, location: str, error: Exception) -> ModelError:
-    """One message for everything that goes wrong while weights are loaded."""
-    from loopsim.models.revisions import advice
+def modalities_of(name: str) -> frozenset[str]:
+    """What an embedder embeds, `text`, `image` or both, before any weights are read.
 
-    mend = advice(location, None, error)
+    Raises:
+        ModelError: unknown, or of another kind.
+        NotAtHand: its configuration would tell, and cannot be had.
+    """
+    entry = catalog.find("embedder", name)
+    if entry.reads is not None:
+        return entry.reads
+    return cast(Embedder, _adapter(entry)).reads(entry.path(), name)
+
+
+def one_sided(name: str) -> str | None:
+    """What an embedder does not read, and so is not measured by it, in words; None if it reads both.
+
+    Raises:
+        ModelError: as `modalities_of`.
+        NotAtHand: as `modalities_of`.
+    """
+    return unread(name, modalities_of(name))
+
+
+def unread(name: str, modalities: frozenset[str]) -> str | None:
+    """The same, where it is known what it reads."""
+    if modalities == {"image"}:
+        return f"the embedder {name} sees pictures only: texts are not measured by it"
+    if modalities == {"text"}:
+        return f"the embedder {name} reads texts only: pictures are not measured by it"
+    return None
+
+
+def cannot_load(what: str, name: str, error: Exception, location: str | None = None) -> ModelError:
+    """One message for everything that goes wrong while weights are loaded.
+
+    Args:
+        what: the role, or the part of a model.
+        name: as the user wrote it.
+        error: what the library raised.
+        location: the directory or hub id that the name stands for, where that is another.
+    """
+    from loopsim.models.revisions import advice, is_absence
+
+    mend = advice(location or name, None, error)
     if mend is not None:
-        return ModelError(f"{what} {location!r} cannot be loaded: {mend}")
+        return (NotAtHand if is_absence(error) else ModelError)(f"{what} {name!r} cannot be loaded: {mend}")
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ModelError(
-        f"{what} {location!r} cannot be loaded: {first[:300]}\n"
+        f"{what} {name!r} cannot be loaded: {first[:300]}\n"
         "  It must be a model directory, or a hub id that this machine can download or has in its cache."
     )

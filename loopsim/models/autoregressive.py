@@ -240,7 +240,7 @@ class AutoregressiveGenerator(ImageGenerator):
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             if Path(location).is_dir() and "safetensors" in str(error):
                 raise no_safetensors(self.spec) from error
-            raise cannot_load("generator", location, error) from error
+            raise cannot_load("generator", self.spec.model, error, location) from error
         return processor, model.to(self.device).eval()
 
     def configure(self, settings: Mapping[str, Setting]) -> None:

@@ -179,6 +179,15 @@ class Embedder(ABC):
         """
         return  # many have nothing to check
 
+    @classmethod
+    def reads(cls, location: str, name: str) -> frozenset[str]:
+        """What an embedder at a location will have as its `modalities`; no more than its configuration is read.
+
+        Raises:
+            ModelError: it is none.
+        """
+        return cls.modalities
+
     @abstractmethod
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Unit rows of shape (n, d)."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from loopsim import catalog, models
 from loopsim.errors import ModelError
-from loopsim.models import revisions
+from loopsim.models import repositories, revisions
 from loopsim.models.base import ChainModel, Pixels, RowFailure
 from loopsim.paths import expanded, is_directory
-from loopsim.presets.entry import OPEN_CLIP, AnyRole, Entry
+from loopsim.presets.entry import AnyRole, Entry
 from loopsim.presets.hosted import HOSTED, PRICES, is_hosted
 from loopsim.records import ModelSpec
 
@@ -50,9 +50,11 @@ class Needs:
     memory_gb: float | None
     """GB that the weights need in bfloat16, without what a batch needs on top."""
     here: bool
-    """Whether nothing has to be downloaded (of a hub model: whether the cache holds some of it)."""
+    """Whether nothing has to be downloaded."""
     commit: str | None
     """Of a hub model: the commit that its revision stands for now."""
+    parts: tuple[str, ...] = ()
+    """What is loaded beside it, in words."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,22 @@ def roles_of(name: str) -> tuple[AnyRole, ...]:
     raise ModelError(f"{name!r}: what is it to do? Say --role generator, captioner or embedder")
 
 
-def needs_of(role: AnyRole, name: str, revision: str | None = None) -> Needs:
-    """What a model would need.
+def needs_of(role: AnyRole, name: str, spec: ModelSpec | None = None) -> Needs:
+    """What a model would need; it is refused as a run would refuse it.
+
+    Args:
+        role: what it is to do.
+        name: of the model.
+        spec: of a generator or captioner, with its settings.
 
     Raises:
-        ModelError: it is unknown, gated, missing, or neither reachable nor in the cache.
+        ModelError: it is unknown, gated, missing, neither reachable nor in the cache, or not fit for its settings.
     """
     entry = catalog.find(role, name)
-    hub = None if is_hosted(name) or entry.embedded or not _on_hub(entry) else revisions.hub_id(entry.path())
-    found = None if hub is None else revisions.needs_of(hub, revision)
+    looked = repositories.look_at_embedder(name) if spec is None else repositories.look_at(spec)
+    own = next((found for found in looked if found.place.what == role), None)
+    found = None if own is None else own.needs
+    downloads = [one.download_gb for one in looked if one.download_gb is not None]
     return Needs(
         role=role,
         model=name,
@@ -111,10 +120,11 @@ def needs_of(role: AnyRole, name: str, revision: str | None = None) -> Needs:
         licence=(found.licence if found else None) or entry.licence or None,
         token_limit=entry.token_limit,
         gated=found.gated if found and found.gated is not None else entry.gated or None,
-        download_gb=found.download_gb if found and not found.here else None,
+        download_gb=sum(downloads) if downloads else None,
         memory_gb=entry.vram_gb,
-        here=found.here if found else not is_hosted(name) and _on_disk(entry),
+        here=all(one.here for one in looked) if looked else not is_hosted(name) and _on_disk(entry),
         commit=found.commit if found else None,
+        parts=tuple(_in_words(one) for one in looked if one is not own),
     )
 
 
@@ -124,7 +134,6 @@ def try_chain_model(spec: ModelSpec, device: str = "auto") -> Trial:
     Raises:
         ModelError: it cannot be loaded, does not fit the settings, or refuses.
     """
-    models.check_model(spec)
     started = time.perf_counter()
     load = models.load_generator if spec.role == "generator" else models.load_captioner
     model: Any = load(spec, device)
@@ -204,9 +213,9 @@ def scene() -> Pixels:
     return picture
 
 
-def _on_hub(entry: Entry) -> bool:
-    # open_clip's MODEL/TAG looks like a hub id.
-    return entry.adapter != OPEN_CLIP or entry.location.startswith("hf-hub:")
+def _in_words(found: repositories.Found) -> str:
+    size = found.download_gb
+    return f"{found.place.what} {found.place.name}" + (f", {size:.1f} GB to download" if size else "")
 
 
 def _on_disk(entry: Entry) -> bool:

@@ -12,11 +12,18 @@ from transformers.models.auto import modeling_auto
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.families import EMBEDDING, FAMILIES, UNUSABLE, CaptionerFamily
+from loopsim.models.pickles import refuse_pickle
 from loopsim.records import Setting
 
 
-def read_config(role: str, location: str, revision: str | None = None) -> dict[str, Any]:
+def read_config(role: str, name: str, location: str, revision: str | None = None) -> dict[str, Any]:
     """The config.json of a directory or hub id.
+
+    Args:
+        role: for messages.
+        name: as the user wrote it, for messages.
+        location: directory or hub id.
+        revision: of a hub id.
 
     Raises:
         ModelError: there is none; for a directory of another kind of model the message says which kind it is.
@@ -26,14 +33,14 @@ def read_config(role: str, location: str, revision: str | None = None) -> dict[s
         try:
             found, _ = transformers.PretrainedConfig.get_config_dict(location, revision=revision)
         except (OSError, ValueError) as error:
-            raise cannot_load(role, location, error) from error
+            raise cannot_load(role, name, error, location) from error
     if "model_type" in found:
         return dict(found)
-    for name, kind in _OTHER_KINDS.items():
-        if (folder / name).is_file():
-            raise ModelError(f"{role} {location!r}: the directory holds {kind}")
+    for file, kind in _OTHER_KINDS.items():
+        if (folder / file).is_file():
+            raise ModelError(f"{role} {name!r}: the directory holds {kind}")
     raise ModelError(
-        f"{role} {location!r}: there is no config.json that names a model_type, so it is no model of transformers"
+        f"{role} {name!r}: there is no config.json that names a model_type, so it is no model of transformers"
     )
 
 
@@ -44,24 +51,24 @@ _OTHER_KINDS: Mapping[str, str] = {
 }
 
 
-def captioner_family(location: str, settings: Mapping[str, Setting]) -> CaptionerFamily:
-    """How a captioner is asked.
+def captioner_family(name: str, location: str, settings: Mapping[str, Setting]) -> CaptionerFamily:
+    """How a captioner is asked; `name` is as the user wrote it.
 
     Raises:
         ModelError: it describes no pictures, cannot be driven, or cannot do what the settings ask for.
     """
     revision = settings.get("revision")
-    config = read_config("captioner", location, str(revision) if revision else None)
-    family = _family(location, config, bool(settings.get("trust_remote_code")))
-    _check_instruction(location, str(config.get("model_type")), family, settings)
+    config = read_config("captioner", name, location, str(revision) if revision else None)
+    family = _family(name, config, bool(settings.get("trust_remote_code")))
+    _check_instruction(name, str(config.get("model_type")), family, settings)
     if not settings.get("allow_pickle"):
-        refuse_pickle("captioner", location)
+        refuse_pickle("captioner", name, location)
     return family
 
 
-def _family(location: str, config: Mapping[str, Any], trusted: bool) -> CaptionerFamily:
+def _family(name: str, config: Mapping[str, Any], trusted: bool) -> CaptionerFamily:
     kind = str(config.get("model_type", ""))
-    say = f"captioner {location!r}"
+    say = f"captioner {name!r}"
     if kind in UNUSABLE:
         raise ModelError(f"{say}: a {kind} model is no captioner: {UNUSABLE[kind]}. {_SUCH_AS}")
     if kind in FAMILIES:
@@ -93,8 +100,8 @@ def _family(location: str, config: Mapping[str, Any], trusted: bool) -> Captione
 _SUCH_AS = "Captioners are models such as blip-large, llava-1.5-7b or qwen2.5-vl-3b (`loopsim models` lists them)"
 
 
-def _check_instruction(location: str, kind: str, family: CaptionerFamily, settings: Mapping[str, Setting]) -> None:
-    say, instruction = f"captioner {location!r}", settings.get("instruction")
+def _check_instruction(name: str, kind: str, family: CaptionerFamily, settings: Mapping[str, Setting]) -> None:
+    say, instruction = f"captioner {name!r}", settings.get("instruction")
     if settings.get("structured") and family.asking != "chat":
         raise ModelError(
             f"{say}: a {kind} model follows no free instructions, so it cannot be asked for structured captions; "
@@ -108,22 +115,3 @@ def _check_instruction(location: str, kind: str, family: CaptionerFamily, settin
         raise ModelError(
             f"{say}: a {kind} model knows these instructions only: {', '.join(family.tasks)}; it is {instruction!r}"
         )
-
-
-def refuse_pickle(role: str, location: str) -> None:
-    """Refuse a directory whose only weights are pickles.
-
-    Raises:
-        ModelError: there are weights, and none of them are safetensors.
-    """
-    folder = Path(location)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")) and any(folder.glob("pytorch_model*.bin")):
-        raise pickled(role, location)
-
-
-def pickled(role: str, location: str) -> ModelError:
-    """The refusal of weights that are no safetensors."""
-    return ModelError(
-        f"{role} {location!r}: the weights are pickles (pytorch_model.bin), which can run code when they are read, and "
-        "there are no safetensors; convert them, or set allow_pickle: true if you trust their maker"
-    )

@@ -49,9 +49,7 @@ def adapter_of(name: str, commit: str | None = None) -> str:
     Raises:
         ModelError: the hub has no such model, or it cannot be reached and nothing is in the cache.
     """
-    import open_clip
-
-    if name.startswith("hf-hub:") or name.partition("/")[0] in open_clip.list_models():
+    if is_of_open_clip(name):
         return OPEN_CLIP
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
@@ -70,11 +68,22 @@ def adapter_of(name: str, commit: str | None = None) -> str:
     raise cannot_load("embedder", name, problem) from problem
 
 
+def is_of_open_clip(name: str) -> bool:
+    """Whether a name is open_clip's own `MODEL/TAG`, or a hub id that is said to be for it."""
+    import open_clip
+
+    return name.startswith("hf-hub:") or name.partition("/")[0] in open_clip.list_models()
+
+
 _CLIP_VOCABULARY = 49408
 
 
-def check_open_clip(location: str) -> None:
+def check_open_clip(name: str, location: str) -> None:
     """Look a `MODEL/TAG` up in open_clip's own list, and into the configuration of a directory.
+
+    Args:
+        name: as the user wrote it.
+        location: what the name stands for.
 
     Raises:
         ModelError: open_clip knows no such tag of the model, and the message lists those it knows; or a directory
@@ -84,7 +93,7 @@ def check_open_clip(location: str) -> None:
 
     model, _, tag = location.partition("/")
     if Path(location).is_dir():
-        _check_tokenizer(location)
+        _check_tokenizer(name, location)
         return
     if location.startswith("hf-hub:") or model not in open_clip.list_models():
         return
@@ -94,20 +103,20 @@ def check_open_clip(location: str) -> None:
     close = difflib.get_close_matches(tag, known, 1)
     hint = f" Did you mean {model}/{close[0]}?" if close else ""
     listed = ", ".join(known) or "none"
-    raise ModelError(f"embedder {location!r}: open_clip has no weights {tag!r} of {model}.{hint} It has: {listed}")
+    raise ModelError(f"embedder {name!r}: open_clip has no weights {tag!r} of {model}.{hint} It has: {listed}")
 
 
-def _check_tokenizer(location: str) -> None:
+def _check_tokenizer(name: str, location: str) -> None:
     """open_clip takes CLIP's own tokenizer where a directory names none, whatever the model's vocabulary is."""
     try:
         config = json.loads((Path(location) / "open_clip_config.json").read_text(encoding="utf-8"))
         text = config.get("model_cfg", config).get("text_cfg", {})
     except (OSError, ValueError, AttributeError) as error:
-        raise cannot_load("embedder", location, error) from error
+        raise cannot_load("embedder", name, error, location) from error
     size = text.get("vocab_size", _CLIP_VOCABULARY)
     if size != _CLIP_VOCABULARY and not text.get("hf_tokenizer_name") and not text.get("hf_model_name"):
         raise ModelError(
-            f"embedder {location!r}: its vocabulary has {size} tokens, so CLIP's tokenizer is not its own, and it "
+            f"embedder {name!r}: its vocabulary has {size} tokens, so CLIP's tokenizer is not its own, and it "
             "names no other; put the tokenizer's files there, and text_cfg.hf_tokenizer_name: . into "
             "open_clip_config.json"
         )

@@ -79,7 +79,7 @@ def load_refiner(pipe: Any, spec: ModelSpec, dtype: torch.dtype) -> Any:
             vae=pipe.vae, **_safety(spec),
         )  # fmt: skip
     except _ERRORS as error:
-        raise cannot_load("refiner", location, error) from error
+        raise cannot_load("refiner", str(spec.settings["refiner"]), error, location) from error
 
 
 def _put_back_moved(index: Mapping[str, Any]) -> None:
@@ -160,4 +160,4 @@ def _why(spec: ModelSpec, checkpoint: Checkpoint, error: Exception) -> ModelErro
         return no_safetensors(spec)
     if "trust_remote_code" in text:
         return own_code(spec)
-    return cannot_load("generator", str(checkpoint.weights or checkpoint.pipeline), error)
+    return cannot_load("generator", spec.model, error, str(checkpoint.weights or checkpoint.pipeline))

@@ -39,7 +39,7 @@ class OpenClipEmbedder(Embedder):
             created: Any = open_clip.create_model_and_transforms(source, device=self.device, **arguments)
             self.tokenizer: Any = open_clip.get_tokenizer(_tokenizer_source(source, location))
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise cannot_load("embedder", location, error) from error
+            raise cannot_load("embedder", name, error, location) from error
         finally:
             logging.disable(previous)
         self.model, _, self.preprocess = created
@@ -52,7 +52,7 @@ class OpenClipEmbedder(Embedder):
         Raises:
             ModelError: open_clip knows no such weights.
         """
-        check_open_clip(location)
+        check_open_clip(name, location)
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Unit rows of shape (n, d)."""

@@ -6,14 +6,13 @@ Also what to do about a model that the hub does not hand out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from loopsim import catalog
-from loopsim.errors import ModelError
+from loopsim.errors import ModelError, NotAtHand
 from loopsim.paths import is_directory
 from loopsim.records import ModelSpec
 
@@ -27,19 +26,41 @@ NO_COMMITS: Commits = MappingProxyType({})
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Files of a repository, by patterns in which `*` goes over slashes too."""
+
+    include: tuple[str, ...] = ()
+    """None is all."""
+    exclude: tuple[str, ...] = ()
+    """Of those."""
+
+
+EVERYTHING = Wanted()
+
+
+@dataclass(frozen=True)
 class Needs:
-    """What the hub says about a model before it is downloaded."""
+    """What is known of a repository before anything is downloaded."""
 
     commit: str
     """The commit that the revision stands for."""
-    download_gb: float | None
-    """GB (10⁹ bytes) of the weights in safetensors; None where the hub was not asked, or does not say."""
-    gated: bool | None
+    files: Mapping[str, int | None]
+    """Path to bytes of every file: as the hub lists them, or where it was not asked, what the cache holds."""
+    cached: frozenset[str]
+    """Paths that the cache holds of that commit."""
+    asked: bool
+    """Whether the hub was asked, so that `files` is all there is."""
+    gated: bool | None = None
     """Whether terms have to be accepted; None where the hub was not asked."""
-    licence: str | None
+    licence: str | None = None
     """As its card says; None where it does not, or the hub was not asked."""
-    here: bool
-    """Whether that commit is in the cache, in part at least."""
+    connected: tuple[str, ...] = ()
+    """Repositories that its card names as belonging to it: a decoder's prior."""
+
+    def gigabytes(self, names: Iterable[str]) -> float | None:
+        """GB (10⁹ bytes) of some of the files; None where the size of none is known."""
+        sizes = [size for name in names if (size := self.files.get(name)) is not None]
+        return sum(sizes) / 1e9 if sizes else None
 
 
 def hub_id(location: str) -> str | None:
@@ -63,16 +84,24 @@ def commit_of(location: str, revision: str | None) -> str:
         revision: branch, tag or commit; None is the main branch.
 
     Raises:
-        ModelError: gated, missing, or neither reachable nor in the cache; the message says what to do.
+        ModelError: gated or missing; the message says what to do.
+        NotAtHand: neither reachable nor in the cache.
     """
     return needs_of(location, revision).commit
 
 
-def needs_of(location: str, revision: str | None) -> Needs:
-    """What a hub model would need, and the commit that a revision of it stands for.
+def needs_of(location: str, revision: str | None, wanted: Wanted = EVERYTHING, who: str = "") -> Needs:
+    """What a repository of the hub holds, and the commit that a revision of it stands for.
+
+    Args:
+        location: hub id.
+        revision: branch, tag or commit; None is the main branch.
+        wanted: files of it, for the command that a message names.
+        who: how a message begins.
 
     Raises:
-        ModelError: as `commit_of`.
+        ModelError: gated or missing.
+        NotAtHand: neither reachable nor in the cache.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -81,8 +110,8 @@ def needs_of(location: str, revision: str | None) -> Needs:
     noted = _noted(name, revision)
     if constants.is_offline_mode():
         if noted is None or not _has(name, noted):
-            raise mended(name, revision, LocalEntryNotFoundError("not in the cache"))
-        return Needs(noted, None, None, None, True)
+            raise mended(name, revision, LocalEntryNotFoundError("not in the cache"), wanted, who)
+        return _cached_needs(name, noted)
     try:
         info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT, files_metadata=True)
         if info.gated:
@@ -90,28 +119,56 @@ def needs_of(location: str, revision: str | None) -> Needs:
     except Exception as error:  # noqa: BLE001 - the hub's HTTP library has changed its name, and its errors, twice
         answered = getattr(getattr(error, "response", None), "status_code", 500)
         if answered < 500 or noted is None:
-            raise mended(name, revision, error) from None
-        return Needs(noted, None, None, None, _has(name, noted))
-    commit = str(info.sha)
-    licence = getattr(info.card_data, "license", None)
-    return Needs(commit, _weights(info), bool(info.gated), str(licence) if licence else None, _has(name, commit))
-
-
-def mended(location: str, revision: str | None, error: BaseException) -> ModelError:
-    """The message for a model that the hub does not hand out: what is wrong, and the command that mends it."""
-    return ModelError(
-        advice(location, revision, error)
-        or f"{location} is not in the cache, and cannot be looked up on the hub: {type(error).__name__}: "
-        f"{_first(error)}"
+            raise mended(name, revision, error, wanted, who) from None
+        return _cached_needs(name, noted)
+    commit, card = str(info.sha), info.card_data
+    licence, prior = getattr(card, "license", None), getattr(card, "prior", None) or ()
+    return Needs(
+        commit,
+        {file.rfilename: file.size for file in info.siblings or ()},
+        frozenset(_cached_files(name, commit)),
+        True,
+        bool(info.gated),
+        str(licence) if licence else None,
+        (prior,) if isinstance(prior, str) else tuple(prior),
     )
 
 
-def advice(location: str, revision: str | None, error: BaseException) -> str | None:
-    """What to do about an error of the hub, found anywhere in a chain of causes; None for errors of another kind."""
+def _cached_needs(name: str, commit: str) -> Needs:
+    files = _cached_files(name, commit)
+    return Needs(commit, files, frozenset(files), False)
+
+
+def mended(
+    location: str, revision: str | None, error: BaseException, wanted: Wanted = EVERYTHING, who: str = ""
+) -> ModelError:
+    """The error for a model that the hub does not hand out: what is wrong, and the command that mends it."""
+    said = advice(location, revision, error, wanted)
+    if said is not None:
+        return NotAtHand(who + said) if is_absence(error) else ModelError(who + said)
+    why = f"{type(error).__name__}: {_first(error)}"
+    return NotAtHand(f"{who}{location} is not in the cache, and cannot be looked up on the hub: {why}")
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether an error says that something is not in the cache, where the hub could not be asked for it."""
+    from huggingface_hub import errors
+
+    return any(isinstance(e, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)) for e in _causes(error))
+
+
+def advice(location: str, revision: str | None, error: BaseException, wanted: Wanted = EVERYTHING) -> str | None:
+    """What to do about an error of the hub, found anywhere in a chain of causes; None for errors of another kind.
+
+    Args:
+        location: hub id.
+        revision: branch, tag or commit.
+        error: what was raised.
+        wanted: files of it.
+    """
     from huggingface_hub import errors
 
     name = hub_id(location) or location
-    at = f" --revision {revision}" if revision else ""
     for cause in _causes(error):
         if isinstance(cause, errors.GatedRepoError):
             return (
@@ -130,7 +187,7 @@ def advice(location: str, revision: str | None, error: BaseException) -> str | N
             from huggingface_hub import constants
 
             why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"
-            return f"{name} is not in the cache, and {why}. Where there is a network: `hf download {name}{at}`"
+            return f"{name} is not in the cache, and {why}. {to_download(name, revision, wanted)}"
     return None
 
 
@@ -150,6 +207,14 @@ def pinned_spec(spec: ModelSpec, commits: Commits) -> ModelSpec:
     beside = {name: c for (part, name, _), c in commits.items() if part in ("refiner", "prior", "lora")}
     settings = spec.settings if own is None else {**spec.settings, "revision": own}
     return replace(spec, settings=settings, commits=beside)
+
+
+def to_download(name: str, revision: str | None, wanted: Wanted = EVERYTHING) -> str:
+    """The sentence that says how to bring (some files of) a repository into the cache."""
+    at = f" --revision {revision}" if revision else ""
+    only = "".join(f' --include "{pattern}"' for pattern in wanted.include)
+    but = "".join(f' --exclude "{pattern}"' for pattern in wanted.exclude)
+    return f"Where there is a network: `hf download {name}{at}{only}{but}`"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -188,7 +253,8 @@ def _has(name: str, commit: str) -> bool:
     return (_folder(name) / "snapshots" / commit).is_dir()
 
 
-def _weights(info: Any) -> float | None:
-    """GB of the weights in safetensors; of several precisions side by side, all."""
-    sizes = [f.size for f in info.siblings or () if f.rfilename.endswith(".safetensors") and f.size]
-    return sum(sizes) / 1e9 if sizes else None
+def _cached_files(name: str, commit: str) -> dict[str, int | None]:
+    """Path to bytes of the files that the cache holds of a commit."""
+    folder = _folder(name) / "snapshots" / commit
+    paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

@@ -47,7 +47,7 @@ class SentenceEmbedder(Embedder):
             TypeError,
             SafetensorError,
         ) as error:
-            raise cannot_load("embedder", location, error) from error
+            raise cannot_load("embedder", name, error, location) from error
         self.model.eval()
 
     @classmethod

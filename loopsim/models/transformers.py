@@ -15,8 +15,9 @@ from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Caption, Captioner, Chunks, Pixels
 from loopsim.models.captions import asking_for, clean, keys_of
-from loopsim.models.configs import captioner_family, pickled
+from loopsim.models.configs import captioner_family
 from loopsim.models.families import default_instruction
+from loopsim.models.pickles import pickled
 from loopsim.models.sampling import RowSampler
 from loopsim.models.torch_setup import pick_device, pick_dtype
 from loopsim.records import ModelSpec
@@ -47,8 +48,8 @@ class TransformersCaptioner(Captioner):
 
     def __init__(self, location: str, spec: ModelSpec, device: str) -> None:
         self.settings = spec.settings
-        self.location = location
-        self.family = captioner_family(location, spec.settings)
+        self.name, self.location = spec.model, location
+        self.family = captioner_family(spec.model, location, spec.settings)
         self.device = pick_device(device)
         self.dtype = pick_dtype(str(self.settings["dtype"]), self.device)
         with quiet():
@@ -70,7 +71,7 @@ class TransformersCaptioner(Captioner):
         Raises:
             ModelError: it is no captioner, or cannot do what the settings ask for.
         """
-        captioner_family(location, spec.settings)
+        captioner_family(spec.model, location, spec.settings)
 
     # ---- loading -----------------------------------------------------------------------------------------------------
 
@@ -88,10 +89,10 @@ class TransformersCaptioner(Captioner):
                     transformers.AutoTokenizer.from_pretrained(self.location, **self._source()),
                 )
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, TypeError) as error:
-            raise cannot_load("captioner", self.location, error) from error
+            raise cannot_load("captioner", self.name, error, self.location) from error
         if self.family.asking == "chat" and not self._template(processor):
             raise ModelError(
-                f"captioner {self.location!r}: its processor has no chat template, so it cannot be asked anything. A "
+                f"captioner {self.name!r}: its processor has no chat template, so it cannot be asked anything. A "
                 "base model must be exchanged for the one that follows instructions (often named -instruct or -it)"
             )
         return processor
@@ -105,8 +106,8 @@ class TransformersCaptioner(Captioner):
             )
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
             if not pickles and isinstance(error, OSError) and "safetensors" in str(error):
-                raise pickled("captioner", self.location) from error
-            raise cannot_load("captioner", self.location, error) from error
+                raise pickled("captioner", self.name) from error
+            raise cannot_load("captioner", self.name, error, self.location) from error
 
     def _token_sets(self) -> tuple[frozenset[int], frozenset[int]]:
         tokenizer = self.processor.tokenizer

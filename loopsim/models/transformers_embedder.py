@@ -16,7 +16,8 @@ from torch import Tensor
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Embedder, Pixels, unit_rows
-from loopsim.models.configs import pickled, read_config, refuse_pickle
+from loopsim.models.configs import read_config
+from loopsim.models.pickles import pickled, refuse_pickle
 from loopsim.models.torch_setup import pick_device
 from loopsim.models.transformers import quiet
 
@@ -36,16 +37,20 @@ KINDS: Mapping[str, Kind] = {
 """`model_type` to what a model embeds, and how."""
 
 
-def _kind(location: str, commit: str | None = None) -> tuple[Kind, dict[str, Any]]:
-    config = read_config("embedder", location, commit)
+def _kind(location: str, name: str, commit: str | None = None) -> tuple[Kind, dict[str, Any]]:
+    config = read_config("embedder", name, location, commit)
     model_type = str(config.get("model_type", ""))
     if model_type in KINDS:
         return KINDS[model_type], config
     raise ModelError(
-        f"embedder {location!r}: a {model_type or 'nameless'} model gives no vectors that loopsim knows how to read. "
+        f"embedder {name!r}: a {model_type or 'nameless'} model gives no vectors that loopsim knows how to read. "
         f"From transformers it takes {', '.join(KINDS)}; texts alone are embedded by sentence-transformers (a "
         "directory with a modules.json)"
     )
+
+
+def _modalities(kind: Kind) -> frozenset[str]:
+    return frozenset({"image", "text"} if kind == "both" else {"image"})
 
 
 class TransformersEmbedder(Embedder):
@@ -54,8 +59,8 @@ class TransformersEmbedder(Embedder):
     def __init__(self, location: str, name: str, device: str, commit: str | None = None) -> None:
         self.name = name
         self.device = pick_device(device)
-        self.kind, self.config = _kind(location, commit)
-        self.modalities = frozenset({"image", "text"} if self.kind == "both" else {"image"})
+        self.kind, self.config = _kind(location, name, commit)
+        self.modalities = _modalities(self.kind)
         loader = transformers.AutoProcessor if self.kind == "both" else transformers.AutoImageProcessor
         try:
             with quiet():
@@ -65,8 +70,8 @@ class TransformersEmbedder(Embedder):
                 )
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
             if isinstance(error, OSError) and "safetensors" in str(error):
-                raise pickled("embedder", location) from error
-            raise cannot_load("embedder", location, error) from error
+                raise pickled("embedder", name) from error
+            raise cannot_load("embedder", name, error, location) from error
         self.model.to(self.device).eval()
 
     @classmethod
@@ -76,8 +81,13 @@ class TransformersEmbedder(Embedder):
         Raises:
             ModelError: it embeds nothing, or its weights are pickles.
         """
-        _kind(location)
-        refuse_pickle("embedder", location)
+        _kind(location, name)
+        refuse_pickle("embedder", name, location)
+
+    @classmethod
+    def reads(cls, location: str, name: str) -> frozenset[str]:
+        """Texts and pictures, or pictures only, by the configuration."""
+        return _modalities(_kind(location, name)[0])
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Unit rows of shape (n, d)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 CLIP_L = "OpenAI's CLIP ViT-L/14"
 CLIP_B16 = "OpenAI's CLIP ViT-B/16"
@@ -57,11 +58,58 @@ def encoder_of(location: str) -> str | None:
     return next((found for pattern, found in EMBEDDING if re.search(pattern, location.lower())), None)
 
 
-def shared(embedder: str, chain: Iterable[str]) -> dict[str, str]:
-    """The models of a chain that an embedder is part of, each with the encoder they share; all by location."""
-    own = encoder_of(embedder)
-    return {
-        model: own or "the same weights"
-        for model in chain
-        if (model and model == embedder) or (own is not None and own in encoders_in(model))
-    }
+# Width, layers, and for what sees pictures the patch: what tells these encoders from each other in a configuration.
+TEXT_SHAPES: Mapping[tuple[int, int], str] = {
+    (768, 12): CLIP_L, (1024, 23): OPEN_CLIP_H, (1024, 24): OPEN_CLIP_H, (1280, 32): OPEN_CLIP_G,
+}  # fmt: skip
+"""Of CLIP text encoders: hidden size and layers; Stable Diffusion 2 leaves out the last of 24."""
+VISION_SHAPES: Mapping[tuple[int, int, int], str] = {
+    (1024, 24, 14): CLIP_L, (768, 12, 16): CLIP_B16, (1280, 32, 14): OPEN_CLIP_H, (1664, 48, 14): OPEN_CLIP_G,
+}  # fmt: skip
+"""Of CLIP vision encoders."""
+SIGLIP_SHAPES: Mapping[tuple[int, int], str] = {(1152, 27): SIGLIP, (768, 12): SIGLIP_B}
+"""Of SigLIP vision encoders in captioners that were built from SigLIP."""
+SIGLIP2_SHAPES: Mapping[tuple[int, int], str] = {(1152, 27): SIGLIP2, (1024, 24): SIGLIP2_L}
+"""Of the vision encoders of Qwen3-VL, which were built from SigLIP 2."""
+
+
+def told_by(config: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The encoders that a config.json tells of: by name (True), or else by their shape (False)."""
+    for part in _parts(config):
+        names = [str(part[key]) for key in ("_name_or_path", "mm_vision_tower", "vision_tower") if part.get(key)]
+        named = next((found for name in names if (found := encoder_of(name))), None)
+        shape = _by_shape(part)
+        if named is not None:
+            yield named, True
+        elif shape is not None:
+            yield shape, False
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield config
+    for key in ("vision_config", "model_cfg"):
+        part = config.get(key)
+        if isinstance(part, Mapping):
+            # What a part does not say of itself, the whole says: GIT's eye is CLIP's, whatever it is called.
+            yield {"model_type": config.get("model_type"), **part}
+
+
+def _by_shape(part: Mapping[str, Any]) -> str | None:
+    kind, width = str(part.get("model_type") or ""), part.get("hidden_size")
+    layers = part.get("num_hidden_layers")
+    if part.get("vision_cfg"):  # open_clip's own way of saying it
+        vision = part["vision_cfg"]
+        return VISION_SHAPES.get((vision.get("width"), vision.get("layers"), vision.get("patch_size")))
+    if kind == "clip_text_model":
+        return TEXT_SHAPES.get((width, layers))  # type: ignore[arg-type]
+    if kind.startswith(("blip_2", "instructblip", "blip-2")):
+        return EVA_G if (width, layers) == (1408, 39) else None
+    if kind.startswith(("qwen3_vl", "qwen3_5")):
+        return SIGLIP2_SHAPES.get((width, part.get("depth")))  # type: ignore[arg-type]
+    if kind.startswith("siglip2"):
+        return SIGLIP2_SHAPES.get((width, layers))  # type: ignore[arg-type]
+    if kind.startswith(("siglip", "idefics", "smolvlm", "paligemma", "gemma3")):
+        return SIGLIP_SHAPES.get((width, layers))  # type: ignore[arg-type]
+    if kind.startswith(("clip", "git", "kosmos-2", "kosmos_2", "llava", "vipllava")):
+        return VISION_SHAPES.get((width, layers, part.get("patch_size")))  # type: ignore[arg-type]
+    return None

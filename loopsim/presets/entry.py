@@ -60,6 +60,9 @@ class Entry:
     gated: bool = False
     """Whether the hub asks to accept terms, and for a token, before it can be downloaded."""
 
+    reads: frozenset[str] | None = None
+    """Of an embedder, what it embeds: `text`, `image`; None where only its files tell."""
+
     @property
     def embedded(self) -> bool:
         """Whether it runs with no download."""

@@ -4,13 +4,16 @@ from loopsim.models.pool import ModelPool
 from loopsim.runner.branches import read_branch
 from loopsim.runner.notices import check_device, notices
 from loopsim.runner.plans import run_plan, unfinished
+from loopsim.runner.preflight import Checked, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 
 __all__ = [
+    "Checked",
     "ModelPool",
     "Progress",
     "Watcher",
     "check_device",
+    "check_plan",
     "describe_failures",
     "notices",
     "read_branch",

@@ -1,15 +1,17 @@
-"""What a user should know before a run, and what is refused before anything is made."""
+"""What a user should know of a plan before the run, one line each: nothing here is wrong enough to be refused."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from loopsim.catalog import find
-from loopsim.errors import UsageError
+from loopsim import catalog, models
+from loopsim.errors import NotAtHand, UsageError
+from loopsim.models.inside import Encoder, encoder_of_embedder, encoders_inside
 from loopsim.plan import Plan
 from loopsim.presets.embedders import DEFAULT_JUDGE
-from loopsim.presets.encoders import shared
 from loopsim.presets.entry import of_postcards
+from loopsim.records import ModelSpec
 
 
 def check_device(name: str) -> None:
@@ -17,52 +19,92 @@ def check_device(name: str) -> None:
 
     Raises:
         UsageError: the name is none of those that torch has.
+        ModelError: torch sees no such device here.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise UsageError(f"unknown device {name!r}: it is auto, cpu, mps, cuda, or cuda:0, cuda:1, …")
+    if name not in ("auto", "cpu"):
+        from loopsim.models.torch_setup import pick_device
+
+        pick_device(name)
 
 
 def notices(plan: Plan) -> list[str]:
-    """What a user should know before the run, one line each."""
-    lines = []
-    drawn_by = {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
+    """All that is to be said of a plan; of hub models, as far as the cache tells."""
+    return [*_toys(plan), *_partial_judges(plan), *_half_blind(plan), *_unknown_words(plan)]
+
+
+def _generators(plan: Plan) -> set[str]:
+    return {spec.model for c in plan.conditions for spec in c.chain if spec.role == "generator"}
+
+
+def _toys(plan: Plan) -> Iterator[str]:
     toys = [name for name in plan.experiment.embedders if _is_small(name)]
-    beyond = sorted(name for name in drawn_by if not _is_small(name))
+    beyond = sorted(name for name in _generators(plan) if not _is_small(name))
     if toys and beyond:
-        lines.append(
+        yield (
             f"the embedder {toys[0]} knows nothing beyond this project's own small world: its distances mean nothing "
             f"for {', '.join(beyond)}; set embedders: clip-vit-b-32, or another"
         )
-    lines += _partial_judges(plan)
-    texts = [start.text for start in plan.starts if start.text]
-    if any(of_postcards(name) for name in drawn_by) and texts:
-        from loopsim.models.postcards import world
-
-        words = sum(len(text.split()) for text in texts)
-        unknown = [word for text in texts for word in world.unknown_words(text)]
-        if unknown:
-            shown = ", ".join(dict.fromkeys(unknown[:50]))
-            lines.append(
-                f"postcards knows {len(world.vocabulary())} words; {len(unknown) / max(words, 1):.0%} of the words of "
-                f"these prompts are not among them and will be drawn as something else: {shown:.200}"
-            )
-    return lines
 
 
 def _is_small(name: str) -> bool:
     return name == "mock" or of_postcards(name)
 
 
-def _partial_judges(plan: Plan) -> list[str]:
+def _partial_judges(plan: Plan) -> Iterator[str]:
     """Embedders that are part of a model whose output they judge."""
-    chain = {spec.model: find(spec.role, spec.model).location for c in plan.conditions for spec in c.chain}
-    lines = []
+    chain: dict[str, ModelSpec] = {spec.model: spec for c in plan.conditions for spec in c.chain}
+    inside = {name: (catalog.find(spec.role, name).path(), encoders_inside(spec)) for name, spec in chain.items()}
     for name in plan.experiment.embedders:
-        own = shared(find("embedder", name).location, chain.values())
-        for model, location in chain.items():
-            if location in own:
-                lines.append(
-                    f"the embedder {name} is no judge apart: {model} has {own[location]} inside, so what that attends "
-                    f"to counts twice; set embedders: {DEFAULT_JUDGE}, dinov2-b, or another that is in neither model"
-                )
-    return lines
+        location = catalog.find("embedder", name).path()
+        own = encoder_of_embedder(location)
+        for model, (where, encoders) in inside.items():
+            if location and location == where and not catalog.find("embedder", name).embedded:
+                yield _no_judge(name, f"is no judge apart: {model} has the same weights inside")
+                continue
+            shared = next((e for e in encoders if own is not None and e.name == own.name), None)
+            if shared is not None and own is not None:
+                yield _no_judge(name, _sharing(model, shared, own))
+
+
+def _sharing(model: str, inside: Encoder, own: Encoder) -> str:
+    if inside.certain and own.certain:
+        return f"is no judge apart: {model} has {inside.name} inside"
+    return f"is likely no judge apart: {model} has a network inside that by its shape is {inside.name}"
+
+
+def _no_judge(embedder: str, why: str) -> str:
+    return (
+        f"the embedder {embedder} {why}, so what that attends to counts twice; set embedders: {DEFAULT_JUDGE}, "
+        "dinov2-b, or another that is in neither model"
+    )
+
+
+def _half_blind(plan: Plan) -> Iterator[str]:
+    """Embedders that leave texts or pictures unmeasured."""
+    for name in plan.experiment.embedders:
+        try:
+            line = models.one_sided(name)
+        except NotAtHand:
+            continue  # that is said where the plan is checked
+        if line is not None:
+            more = "all-mpnet-base-v2 or clip-vit-b-32" if "pictures only" in line else "dinov2-b or clip-vit-b-32"
+            others = [other for other in plan.experiment.embedders if other != name]
+            yield line + (f", but by {', '.join(others)}" if others else f"; add one that does, such as {more}")
+
+
+def _unknown_words(plan: Plan) -> Iterator[str]:
+    texts = [start.text for start in plan.starts if start.text]
+    if not texts or not any(of_postcards(name) for name in _generators(plan)):
+        return
+    from loopsim.models.postcards import world
+
+    words = sum(len(text.split()) for text in texts)
+    unknown = [word for text in texts for word in world.unknown_words(text)]
+    if unknown:
+        shown = ", ".join(dict.fromkeys(unknown[:50]))
+        yield (
+            f"postcards knows {len(world.vocabulary())} words; {len(unknown) / max(words, 1):.0%} of the words of "
+            f"these prompts are not among them and will be drawn as something else: {shown:.200}"
+        )

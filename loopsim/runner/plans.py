@@ -7,21 +7,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopsim import models, provenance
-from loopsim.catalog import find
+from loopsim import provenance
 from loopsim.engine import Settings
 from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError, UsageError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
-from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.endpoint import endpoint_of
-from loopsim.models.hosted.meter import Meter, check_prices, spent_in
+from loopsim.models.hosted.meter import Meter, spent_in
 from loopsim.models.pool import ModelPool
 from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
-from loopsim.records import ModelSpec
+from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
-from loopsim.seeds import digest
 from loopsim.store import Run, Share, create_run, open_run
 from loopsim.store.spans import missing
 
@@ -39,6 +36,7 @@ def run_plan(
     max_cost: float | None = None,
     share: Share | None = None,
     executor: Executor | None = None,
+    checked: Checked | None = None,
 ) -> Run:
     """Do what is missing of a plan in its run directory; a finished run returns at once.
 
@@ -54,28 +52,31 @@ def run_plan(
         max_cost: US dollars that hosted models may cost over all calls for this run; None is no limit.
         share: which part of the cohorts to do, while other processes do the others; None is all.
         executor: where the cohorts are carried on; None is this process.
+        checked: what `check_plan` found with the same `max_cost`, so that nothing is asked twice.
 
     Raises:
         BudgetReached: the next step would cost more than `max_cost` leaves.
         UsageError: `max_cost` is given, and nobody knows what a hosted model charges, or several processes would spend;
             or another process is writing to the run.
         OtherExperimentError: `out` holds another experiment.
-        ModelError: a model cannot be loaded.
+        ModelError: a model is refused before anything is made (`check_plan`), or cannot be loaded.
         StoreError: the disk is full or refuses; what is stored is whole.
         RunFailed: with `strict`, a trajectory failed; or a model failed for all of a cohort.
         DeviceLost: the device is of no use to this process any more.
     """
     specs = [spec for condition in plan.conditions for spec in condition.chain]
-    begun = (out / "manifest.json").is_file()
-    _check_models(plan, specs, begun)
-    if max_cost is not None:
-        check_prices(specs)
-        if share is not None:
-            raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
-    pinned_commits = provenance.commits_in(open_run(out).manifest if begun else {})
-    # A run that is there keeps what it has; an embedder that is new to it is looked up when it embeds.
-    embedders = () if begun else plan.experiment.embedders
-    known = provenance.collect(specs, pinned_commits, embedders)
+    if max_cost is not None and share is not None:
+        raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
+    if (out / "manifest.json").is_file():
+        there = open_run(out)
+        check_again(plan, _known_embedders(there), max_cost)
+        # A run that is there keeps what it has; an embedder that is new to it is pinned when it embeds.
+        known = provenance.collect(specs, provenance.commits_in(there.manifest))
+    else:
+        checked = checked or check_plan(plan, max_cost)
+        for unseen in checked.unseen:
+            raise unseen
+        known = provenance.collect(specs, checked.commits, plan.experiment.embedders)
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
     if share is not None and not unfinished(plan, run, share):
         return run  # without a look at who else is writing: the last to end may be measuring
@@ -106,21 +107,9 @@ def _begun(plan: Plan, run: Run, spans: list[Span], seam: Seam, threads: int | N
     return Job(run, _settings(plan, seam), spans, count, cohorts)
 
 
-def _check_models(plan: Plan, specs: list[ModelSpec], begun: bool) -> None:
-    """Refuse what cannot be, before anything is made."""
-    for spec in specs:
-        find(spec.role, spec.model)
-        if spec.role == "generator":
-            check_early(spec)
-    for condition in plan.conditions:
-        if condition.control is not None and condition.control.kind == "image_to_image":
-            for spec in condition.chain[::2]:
-                models.check_varying(spec, condition.control.strength)
-    if not begun:  # a run that is continued was looked at when it began
-        for spec in {digest(spec.identity()): spec for spec in specs}.values():
-            models.check_model(spec)
-        for name in plan.experiment.embedders:
-            models.check_embedder(name)
+def _known_embedders(run: Run) -> set[str]:
+    """Those that a run has vectors of, or has pinned."""
+    return {*run.embedder_names(), *(one["embedder"] for one in run.manifest["provenance"].get("embedders") or ())}
 
 
 def _settings(plan: Plan, seam: Seam) -> Settings:
