@@ -433,7 +433,9 @@ def test_captions_of_transformers_serve(
     assert len(drawn) == 4
     assert drawn["caption_tokens"].le(6).all()
     for details in drawn["details"].map(json.loads):
-        assert details["captioner"]["model"] == f"{folder}@main"
+        assert details["captioner"]["model"].removesuffix("@main") == str(
+            folder
+        )  # as the version of transformers has it
         assert details["captioner"]["tokens_in"] > 0
     # One request at a time, so that the seed that each sends is the one that its words are drawn with.
     again = run_plan(plan, tmp_path / "b")
