@@ -35,7 +35,7 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what would run and what it costs: conditions, trajectories, steps, disk, time. What a run would refuse is refused."""
+    """Show what would run, what it costs, and what would be refused. Nothing is run."""
     with reporting():
         from loopsim.costs import price_plan, probe_plan
         from loopsim.runner import check_device, check_plan
