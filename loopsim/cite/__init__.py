@@ -66,11 +66,11 @@ def citations(run: Run) -> Citations:
         cite(keys, reason)
     adapters: list[str] = []
     for role, name in _models(run):
-        keys, adapter = _model(role, name)
-        if keys is None:
+        found, adapter = _model(role, name)
+        if found is None:
             unknown.append(f"{role} {name}")
         else:
-            cite(keys, f"{role} {name}")
+            cite(found, f"{role} {name}")
         # Somebody else's models were run by somebody else's software.
         if adapter and (role == "embedder" or run.imported is None):
             adapters.append(adapter)

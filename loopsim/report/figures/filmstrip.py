@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from loopsim import images
 from loopsim.errors import NothingToDraw, StoreError
@@ -115,7 +116,7 @@ def filmstrip(source: Source) -> Drawing:
         for i, row in enumerate(rows)
         for t in ts
     ]  # fmt: skip
-    said = [[one["text"] for one in table if one["row"] == i] for i in range(len(rows))]
+    said = [[texts.get((row.trajectory_id, t)) for t in ts] for row in rows]
     strip = _Layout.of(source.request.width, len(ts), said, next(iter(pictures.values())))
     figure = Figure(figsize=(strip.width, strip.height))
     for i, row in enumerate(rows):
@@ -214,17 +215,18 @@ def _cell(axes: Axes, picture: bytes | None, text: str, status: str, strip: _Lay
         axes.text(0.5, 0.5, word if strip.captions else "–", ha="center", va="center", fontsize=6,
                   color=BAD if status == "ended" else GREY)  # fmt: skip
     else:
-        axes.imshow(decoded(picture), interpolation="nearest")
+        pixels = decoded(picture)
+        axes.imshow(pixels, interpolation="nearest")
         axes.set_anchor("N")
         if marked:
-            high, wide = axes.images[0].get_array().shape[:2]
+            high, wide = pixels.shape[:2]
             axes.add_patch(Rectangle((-0.5, -0.5), wide, high, fill=False, edgecolor=BAD, linewidth=1.6))
     if text:
         axes.annotate(wrap(text, _letters(strip.cell), _LINES), (0.5, 0), (0, -2), xycoords="axes fraction",
                       textcoords="offset points", ha="center", va="top", fontsize=5)  # fmt: skip
 
 
-def decoded(picture: bytes) -> np.ndarray:
+def decoded(picture: bytes) -> NDArray[np.uint8]:
     """Pixels, thinned to what print can show."""
     try:
         pixels = images.decode(picture)

@@ -94,8 +94,8 @@ def _shares(axes: Axes, shares: pd.DataFrame, lines: Lines) -> None:
     if shares["value"].isna().all():
         axes.text(0.5, 0.5, "not defined; see the CSV", ha="center", va="center", fontsize=7, color=GREY)
     else:
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -0.05), max(high, 1.08))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(min(bottom, -0.05), max(top, 1.08))
 
 
 def _alt(shares: pd.DataFrame) -> str:

@@ -192,7 +192,7 @@ def _draw_matrix(axes: Axes, counts: NDArray[np.int64], inches: float) -> None:
     axes.set_xlabel("to motif")
     axes.set_ylabel("from motif")
     for i in np.flatnonzero(total[:, 0] == 0):
-        axes.text((k - 1) / 2, i, "no moves", ha="center", va="center", fontsize=5, color=GREY)
+        axes.text((k - 1) / 2, float(i), "no moves", ha="center", va="center", fontsize=5, color=GREY)
 
 
 def _matrix_in_rows(name: str, modality: str, counts: NDArray[np.int64], embedder: str) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from loopsim.report.figures.style import add_legend
 from loopsim.report.lines import Line, Lines, short
 
+Handle = Artist | tuple[Artist, ...]
+"""What stands before an entry of a legend; several are laid upon each other."""
 DATA_COLUMNS = ("t", "modality", "embedder", "metric", "item", "value", "ci_low", "ci_high", "n", "signature",
                 "undefined", "verdict")  # fmt: skip
 
@@ -23,8 +25,8 @@ def curve(axes: Axes, rows: pd.DataFrame, line: Line, dashes: str | None = None,
     """One curve over iterations, with a band where two neighbours have intervals, and a bar where one has."""
     rows = rows.sort_values("t")
     t, value = rows["t"].to_numpy(dtype=float), rows["value"].to_numpy(dtype=float)
-    thin = {} if band else {"linewidth": 0.7, "alpha": 0.8}
-    axes.plot(t, value, line.dashes if dashes is None else dashes, color=line.colour, **thin)
+    wide, alpha = (1.4, 1.0) if band else (0.7, 0.8)
+    axes.plot(t, value, line.dashes if dashes is None else dashes, color=line.colour, linewidth=wide, alpha=alpha)
     alone = np.isfinite(value) & ~_has_neighbour(np.isfinite(value))
     axes.plot(t[alone], value[alone], "o", markersize=3, color=line.colour)
     if not band:
@@ -45,7 +47,7 @@ def _has_neighbour(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(before | after)
 
 
-def line_legend(figure: Figure, lines: Lines, more: Sequence[tuple[Artist, str]] = (), solid: bool = False) -> None:
+def line_legend(figure: Figure, lines: Lines, more: Sequence[tuple[Handle, str]] = (), solid: bool = False) -> None:
     """Names of the lines; of a crowd, what the colours mean.
 
     Args:
@@ -54,7 +56,7 @@ def line_legend(figure: Figure, lines: Lines, more: Sequence[tuple[Artist, str]]
         more: further entries.
         solid: whether dashes mean something else there.
     """
-    handles: list[Artist] = []
+    handles: list[Handle] = []
     labels: list[str] = []
     for line in _shown(lines):
         handles.append(Line2D([], [], color=line.colour, linestyle="-" if solid else line.dashes))

@@ -86,7 +86,9 @@ def letters(figure: Figure) -> int:
     return int(figure.get_size_inches()[0] * _LETTERS_AN_INCH)
 
 
-def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], heading: str = "") -> None:
+def add_legend(
+    figure: Figure, handles: Sequence[Artist | tuple[Artist, ...]], labels: Sequence[str], heading: str = ""
+) -> None:
     """A legend above the panels, in as many columns as its labels leave room for."""
     if not handles:
         return
@@ -98,8 +100,9 @@ def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str],
     longest = max(len(line) for label in shown for line in label.splitlines()) if any(shown) else 1
     columns = _legend_columns(len(handles), longest, figure.get_size_inches()[0])
     order = _across_rows(len(handles), columns)
+    drawn: list[Any] = [handles[i] for i in order]  # matplotlib's own types know no handles upon each other
     figure.legend(
-        [handles[i] for i in order], [shown[i] for i in order], loc="outside upper center", ncols=columns,
+        drawn, [shown[i] for i in order], loc="outside upper center", ncols=columns,
         frameon=False, title=plain(heading) or None, title_fontsize=7,
     )  # fmt: skip
 
