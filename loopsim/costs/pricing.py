@@ -75,7 +75,7 @@ def _times(works: Sequence[Work], probe: Probe | None, loads: int | None) -> tup
         for work in works:
             rate = next((r for r in work.rates if r.hardware == hardware), None)
             if rate is None:
-                unknown.append(work.name if work.role != "embedder" else f"{work.name} ({work.unit})")
+                unknown.append(f"{work.role} {work.model}")
             else:
                 seconds += work.rows * rate.seconds
         if probe is None or loads is None:

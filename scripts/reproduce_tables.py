@@ -1,0 +1,271 @@
+"""The tables that the READMEs of experiments/ show, from the measurements stored beside them, and from nothing else.
+
+A twin `postcards.yaml` leaves `results/postcards.parquet` (the measurements that a table rests on, with n, signature
+and reason) in its study's folder; a comparison leaves a CSV. What a table shows is listed in `STUDIES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from loopsim.measure import interval
+
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
+NOT_YET = "The twin has not been run yet: `scripts/reproduce` runs it and fills this in."
+When = Literal["start", "first", "last", "whole", "verdict"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table of cells."""
+
+    heading: str
+    """What stands above it."""
+    metric: str
+    """The metric."""
+    when: When = "last"
+    """`start`: t = 0; `first`: t = 1; `last`: the last iteration; `whole`: of the whole run; `verdict`: its word."""
+    modality: str = "text"
+    """`text` or `image`."""
+    item: str | None = None
+    """Of what, where a metric has items."""
+    digits: int = 2
+    """After the point."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table with a line for each condition and group of starts."""
+
+    title: str
+    """A sentence above it."""
+    results: str
+    """Name of the stored measurements, without ending."""
+    columns: tuple[Column, ...]
+    """What is shown of each cell."""
+    by: tuple[str, ...] = ("label", "group")
+    """Columns that name a cell."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A table with a line for each item of one metric."""
+
+    title: str
+    """A sentence above it."""
+    results: str
+    """Name of the stored measurements."""
+    metric: str
+    """The metric, such as `attribution`."""
+    modality: str = "text"
+    """`text` or `image`."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A table of the lines of `loopsim compare`."""
+
+    title: str
+    """A sentence above it."""
+    results: str
+    """Name of the stored comparisons."""
+
+
+Table = Cells | Items | Lines
+
+_DISTANCE = "mean_pairwise_distance"
+_ENDS = (
+    Column("distance at t = 1", _DISTANCE, "first"),
+    Column("at the end", _DISTANCE),
+    Column("verdict", f"{_DISTANCE}:half_life", "verdict"),
+    Column("memory late", "memory", "whole", item="late"),
+    Column("motifs at the end", "effective_motifs", digits=1),
+)
+_ENTROPY = (
+    Column("entropy of what captions name, bits: t = 0", "attribute_entropy", "start"),
+    Column("t = 1", "attribute_entropy", "first"),
+    Column("end", "attribute_entropy"),
+    Column("of the subject: t = 0", "subject_entropy", "start"),
+    Column("end", "subject_entropy"),
+)
+_SURVIVAL = tuple(
+    Column(name, "concept_survival", item=name) for name in ("subject", "colour", "number", "place", "mood")
+)
+_SEVERAL = "Texts, by condition and group of starts; cosine distances between trajectories [95 % interval over starts]."
+
+STUDIES: Mapping[str, tuple[Table, ...]] = {
+    "elevator_music": (
+        Cells(_SEVERAL, "postcards", (*_ENDS, Column("endpoints", "endpoint_silhouette", "verdict"))),
+        Cells("Against the known truth: attributes, parsed from captions.", "postcards", _ENTROPY),
+        Cells("The long variant.", "postcards_long", (*_ENDS, *_ENTROPY[1:3])),
+    ),
+    "crossed_panel": (
+        Cells(_SEVERAL, "postcards", (*_ENDS, *_ENTROPY[1:3])),
+        Items("Whose doing: shares of variance (ω²) for these prompts and models only.", "postcards", "attribution"),
+        Cells("By tier of prompt.", "postcards-by-tier", _ENDS[:4], by=("label", "tier")),
+    ),
+    "bottleneck": (
+        Cells(
+            "Texts, by captioner [95 % interval over starts].", "postcards",
+            (Column("words a caption", "caption_words", digits=1), *_ENDS, *_ENTROPY[1:3]),
+        ),
+    ),
+    "temperature": (
+        Cells(
+            "Texts, by temperature and noise [95 % interval over starts].", "postcards",
+            (*_ENDS[:4], Column("step at the end", "step_distance"),
+             Column("absorbed in fixed points or cycles", "absorbed", "whole"), _ENTROPY[2]),
+        ),
+    ),
+    "recursion": (
+        Cells(
+            "Pictures: three distances, three questions [95 % interval over starts].", "postcards",
+            (Column("from the origin at t = 1", "distance_to_start", "first", "image"),
+             Column("at the end", "distance_to_start", "last", "image"),
+             Column("of a step at the end", "step_distance", "last", "image"),
+             Column("between trajectories at t = 1", _DISTANCE, "first", "image"),
+             Column("at the end", _DISTANCE, "last", "image"),
+             Column("verdict", f"{_DISTANCE}:half_life", "verdict", "image")),
+        ),
+    ),
+    "people": (
+        Cells(
+            "Share of the named concepts still there at the end, in captions [95 % interval over starts].", "postcards",
+            _SURVIVAL,
+        ),
+        Cells(
+            "The same by who is named.", "postcards-by-who",
+            _SURVIVAL,
+            by=("label", "who"),
+        ),
+        Cells("Concepts that gave way to another of their kind, a trajectory.", "postcards-by-who",
+              (Column("replacements", "concept_replacements", "whole"),), by=("label", "who")),
+    ),
+    "alternating": (
+        Cells("The alternating chain, texts.", "postcards", (*_ENDS, *_ENTROPY[1:3])),
+        Cells("The single pairs, texts.", "postcards_pairs", (*_ENDS, *_ENTROPY[1:3])),
+        Lines("`loopsim compare`: the alternating chain against each pair.", "postcards-compared"),
+    ),
+    "controls": (
+        Cells(_SEVERAL, "postcards", (*_ENDS[:4], Column("step at the end", "step_distance"), _ENTROPY[2])),
+        Cells("The same of pictures, which image_to_image is about.", "postcards",
+              (Column("distance at t = 1", _DISTANCE, "first", "image"),
+               Column("at the end", _DISTANCE, "last", "image"),
+               Column("from the first picture at the end", "distance_to_first", "last", "image"),
+               Column("step at the end", "step_distance", "last", "image"))),
+    ),
+}  # fmt: skip
+"""Study to what its README shows."""
+
+
+def metrics_of(study: str) -> set[str]:
+    """The metrics that a study's tables rest on, to be stored."""
+    named: set[str] = set()
+    for table in STUDIES[study]:
+        if isinstance(table, Cells):
+            named |= {column.metric for column in table.columns}
+        elif isinstance(table, Items):
+            named.add(table.metric)
+    return named
+
+
+def tables_of(study: str, folder: Path) -> str:
+    """The tables of a study as Markdown, from what is stored in its folder.
+
+    Args:
+        study: key of `STUDIES`.
+        folder: the study's folder.
+    """
+    parts = []
+    for table in STUDIES[study]:
+        path = folder / "results" / f"{table.results}{'.csv' if isinstance(table, Lines) else '.parquet'}"
+        if not path.exists():
+            continue
+        if isinstance(table, Lines):
+            body = _of_lines(pd.read_csv(path))
+        elif isinstance(table, Items):
+            body = _of_items(pd.read_parquet(path), table)
+        else:
+            body = _of_cells(pd.read_parquet(path), table)
+        if body:
+            parts.append(f"{table.title} (`results/{path.name}`)\n\n{body}")
+    figures = sorted((folder / "figures").glob("postcards*.png"))
+    parts += [f"![{figure.stem}](figures/{figure.name})" for figure in figures]
+    return "\n\n".join(parts) or NOT_YET
+
+
+def put(text: str, name: str, body: str) -> str:
+    """A README with what stands between the markers of `name` exchanged.
+
+    Raises:
+        ValueError: it has no such markers.
+    """
+    begin, end = BEGIN.format(name), END.format(name)
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise ValueError(f"there must be one {begin} … {end}")
+    return pattern.sub(lambda _: f"{begin}\n{body}\n{end}", text)
+
+
+def _of_cells(rows: pd.DataFrame, table: Cells) -> str:
+    named = rows[rows[list(table.by)].notna().all(axis=1)]
+    keys = [k for k in table.by if named[k].nunique() > 1] or [table.by[0]]
+    lines = []
+    for cell, part in named.groupby(list(table.by), sort=False, dropna=False):
+        names = dict(zip(table.by, cell if isinstance(cell, tuple) else (cell,), strict=True))
+        shown = [_cell(part, column) for column in table.columns]
+        if any(text != "–" for text in shown):
+            lines.append([*(str(names[k]) for k in keys), *shown])
+    heads = ["condition" if k == "label" else "starts" if k == "group" else k for k in keys]
+    return _markdown([*heads, *(column.heading for column in table.columns)], lines) if lines else ""
+
+
+def _cell(part: pd.DataFrame, column: Column) -> str:
+    rows = part[(part["metric"] == column.metric) & (part["modality"] == column.modality)]
+    if column.item is not None:
+        rows = rows[rows["item"] == column.item]
+    if rows["embedder"].isna().any():  # of the words themselves, where vectors say it too
+        rows = rows[rows["embedder"].isna()]
+    if column.when in ("whole", "verdict"):
+        rows = rows[rows["t"].isna()]
+    else:
+        rows = rows[rows["t"].notna()].sort_values("t")
+        if column.when != "last":
+            rows = rows[rows["t"] == (0 if column.when == "start" else 1)]
+    if rows.empty:
+        return "–"
+    row = rows.iloc[-1]
+    if column.when == "verdict":
+        return str(row["verdict"]).partition(":")[0] if row["verdict"] else "–"
+    return interval((float(row["value"]), float(row["ci_low"]), float(row["ci_high"])), column.digits)
+
+
+def _of_items(rows: pd.DataFrame, table: Items) -> str:
+    found = rows[(rows["metric"] == table.metric) & (rows["modality"] == table.modality)]
+    lines = [
+        [str(row["item"]), interval((float(row["value"]), float(row["ci_low"]), float(row["ci_high"])), 3)]
+        for _, row in found.iterrows()
+    ]
+    return _markdown(["of what: factor", "share [95 % interval]"], lines) if lines else ""
+
+
+def _of_lines(rows: pd.DataFrame) -> str:
+    lines = [
+        [str(row["first"]), str(row["second"]), str(row["modality"]), str(row["measure"]),
+         interval((float(row["difference"]), float(row["ci_low"]), float(row["ci_high"]))),
+         f"{row['p_adjusted']:.3f}", str(row["verdict"])]
+        for _, row in rows.iterrows()
+    ]  # fmt: skip
+    heads = ["first", "second", "of", "measure", "second − first [95 % interval]", "p adjusted", "verdict"]
+    return _markdown(heads, lines) if lines else ""
+
+
+def _markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

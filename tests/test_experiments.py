@@ -1,0 +1,185 @@
+"""The studies of experiments/: every file plans, READMEs show what `loopsim plan` and the stored measurements say."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from loopsim import catalog
+from loopsim.cli import app
+from loopsim.errors import ModelError
+from loopsim.experiment import load_experiment
+from loopsim.plan import Plan, make_plan
+from loopsim.presets.entry import of_postcards
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "experiments").glob("*/*.yaml"))
+TWINS = [path for path in FILES if path.name.startswith("postcards")]
+NAMES = [str(path.relative_to(ROOT / "experiments")) for path in FILES]
+
+
+def script(name: str) -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        return importlib.import_module(f"scripts.{name}")
+
+
+TABLES, REPRODUCE = script("reproduce_tables"), script("reproduce")
+
+
+def not_shipped(path: Path) -> str | None:
+    """An embedded model of a file that this version has not got yet, which is no fault of the file."""
+    for link in load_experiment(path).chain:
+        for given in (*(link.generator or ()), *(link.captioner or ())):
+            try:
+                catalog.find("generator" if link.generator else "captioner", given.model)
+            except ModelError:
+                if of_postcards(given.model):
+                    return given.model
+    return None
+
+
+def planned(path: Path) -> Plan:
+    missing = not_shipped(path)
+    if missing is not None:
+        pytest.skip(f"{missing} is not shipped yet")
+    return make_plan(load_experiment(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_every_study_loads_and_plans(path: Path):
+    plan = planned(path)
+    assert plan.steps > 0
+    assert plan.experiment.description
+    assert all(len(start.text.split()) <= 30 for start in plan.starts if start.text)
+
+
+def test_no_two_studies_share_a_name():
+    names = [yaml.safe_load(path.read_text())["name"] for path in FILES]
+    assert len(set(names)) == len(names)
+
+
+def test_the_prompts_are_as_many_as_the_readmes_say():
+    def starts(name: str) -> dict[str, int]:
+        groups = [start.group for start in planned(ROOT / "experiments" / name).starts]
+        return {group: groups.count(group) for group in groups}
+
+    assert starts("elevator_music/experiment.yaml") == {"far": 100, "typical": 25, "narrow": 25}
+    assert starts("people/experiment.yaml") == {"persons": 72, "rallies": 12}
+    panel = planned(ROOT / "experiments" / "crossed_panel" / "experiment.yaml")
+    assert pd.Series([start.facts["tier"] for start in panel.starts]).value_counts().tolist() == [4] * 5
+    assert len(panel.conditions) == 16
+
+
+def test_the_twins_together_are_small_enough_for_an_hour():
+    there = [path for path in TWINS if not_shipped(path) is None]
+    assert all(yaml.safe_load(path.read_text())["embedders"] == "postcards" for path in TWINS)
+    # 27,000 steps at 60–100 ms take 27 to 45 minutes.
+    assert sum(planned(path).steps for path in there) <= 27_000
+
+
+# ---- what the READMEs show -------------------------------------------------------------------------------------------
+
+
+def section(readme: str, name: str) -> str:
+    begin, end = (mark.format(name) for mark in (TABLES.BEGIN, TABLES.END))
+    return readme.split(begin)[1].split(end)[0].strip("\n")
+
+
+@pytest.mark.parametrize("study", TABLES.STUDIES)
+def test_the_tables_of_a_readme_are_those_of_the_stored_measurements(study: str):
+    folder = ROOT / "experiments" / study
+    shown = section((folder / "README.md").read_text(encoding="utf-8"), "results")
+    assert shown == TABLES.tables_of(study, folder), f"run scripts/reproduce --tables --only {study}"
+    for path in [*folder.glob("results/*"), *folder.glob("figures/*")]:
+        assert path.stat().st_size <= REPRODUCE.MOST_BYTES
+
+
+@pytest.mark.parametrize("study", TABLES.STUDIES)
+def test_the_cost_in_a_readme_is_what_plan_says(study: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(REPRODUCE, "planned", lambda name: CliRunner().invoke(app, ["plan", name]).stdout)
+    shown = section((ROOT / "experiments" / study / "README.md").read_text(encoding="utf-8"), "cost")
+    assert shown == REPRODUCE.cost_of(study), f"run scripts/reproduce --costs --only {study}"
+
+
+def test_every_study_has_a_twin_and_every_table_a_run_that_makes_it():
+    for study, tables in TABLES.STUDIES.items():
+        twins = {path.stem for path in TWINS if path.parent.name == study}
+        assert "postcards" in twins
+        made = twins | {
+            f"{twin}-by-{REPRODUCE.NAMES[asked[1]]}" for (s, twin), asked in REPRODUCE.AGAIN.items() if s == study
+        }
+        for table in tables:
+            assert table.results in made or (study in REPRODUCE.COMPARED and table.results == "postcards-compared")
+
+
+# ---- the table writer ------------------------------------------------------------------------------------------------
+
+
+def rows(**changes: object) -> dict[str, object]:
+    row = {
+        "label": "all", "group": "far", "t": None, "modality": "text", "embedder": "postcards", "metric": "memory",
+        "item": None, "value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "n": 8, "undefined": None, "verdict": None,
+    }  # fmt: skip
+    return row | changes
+
+
+def frame() -> pd.DataFrame:
+    distance, curve = "mean_pairwise_distance", ((0, 1.0), (1, 0.9), (20, 0.4))
+    return pd.DataFrame([
+        *(rows(metric=distance, t=t, value=v, group=g) for g in ("far", "typical") for t, v in curve),
+        rows(metric=distance, t=20, value=0.1, modality="image"),
+        rows(metric=f"{distance}:half_life", verdict="decay: by half", value=float("nan")),
+        rows(item="early", value=0.9), rows(item="late", value=0.3, ci_low=float("nan")),
+        rows(metric="absorbed", value=0.7), rows(metric="absorbed", value=0.2, embedder=None),
+    ])  # fmt: skip
+
+
+def test_a_table_shows_each_cell_with_what_was_measured():
+    column = TABLES.Column
+    columns = (
+        column("t0", "mean_pairwise_distance", "start"), column("t1", "mean_pairwise_distance", "first"),
+        column("end", "mean_pairwise_distance", digits=3),
+        column("verdict", "mean_pairwise_distance:half_life", "verdict"),
+        column("late", "memory", "whole", item="late"), column("in words", "absorbed", "whole"),
+        column("pictures", "mean_pairwise_distance", modality="image"),
+    )  # fmt: skip
+    assert TABLES._of_cells(frame(), TABLES.Cells("", "postcards", columns)).splitlines() == [
+        "| starts | t0 | t1 | end | verdict | late | in words | pictures |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        (
+            "| far | 1.00 [0.25, 0.75] | 0.90 [0.25, 0.75] | 0.400 [0.250, 0.750] | decay | 0.30 | 0.20 [0.25, 0.75] "
+            "| 0.10 [0.25, 0.75] |"
+        ),
+        "| typical | 1.00 [0.25, 0.75] | 0.90 [0.25, 0.75] | 0.400 [0.250, 0.750] | – | – | – | – |",
+    ]
+
+
+def test_stored_measurements_give_the_table_of_the_run(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    frame().assign(signature="s", noise="fresh").to_parquet(tmp_path / "run" / "measurements.parquet")
+    path = tmp_path / "results" / "postcards.parquet"
+    REPRODUCE._keep(frame().assign(signature="s"), {"memory", "mean_pairwise_distance"}, path)
+    kept = pd.read_parquet(path)
+    assert set(kept["metric"]) == {"memory", "mean_pairwise_distance"}
+    table = TABLES.Cells("", "postcards", (TABLES.Column("end", "mean_pairwise_distance"),))
+    assert TABLES._of_cells(kept, table) == TABLES._of_cells(frame(), table)
+
+
+def test_only_what_is_between_the_markers_is_exchanged():
+    text = "a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb\n"
+    assert TABLES.put(text, "results", "new") == "a\n<!-- results: begin -->\nnew\n<!-- results: end -->\nb\n"
+    with pytest.raises(ValueError, match="there must be one"):
+        TABLES.put("nothing", "results", "new")
+
+
+def test_an_unknown_study_is_named():
+    with pytest.raises(SystemExit, match="there is no study 'elevator'; the studies are elevator_music, "):
+        REPRODUCE.twins(["elevator"])
