@@ -30,7 +30,7 @@ from loopsim.models.postcards import world
 from loopsim.models.postcards.draw import draw
 
 SHIPPED = first.EXPORT_TO
-STEPS = {"flat": 3600, "terse": 3600, "flat-unet": 12000}
+STEPS = {"flat": 3600, "terse": 3600, "flat-unet": 6000}
 TERSE_SHARE = 0.3
 """Share of few-word captions that the flat UNet is trained on, so that a gap in a caption is something it has seen."""
 

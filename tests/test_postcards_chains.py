@@ -1,0 +1,58 @@
+"""Confusions of one step and where they lead, against chains whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from loopsim.models.postcards import chains, world
+
+
+def codes_of(values: list[int], attribute: str = "number") -> np.ndarray:
+    codes = np.zeros((len(values), len(world.ATTRIBUTES)), dtype=np.int64)
+    codes[:, world.ATTRIBUTES.index(attribute)] = values
+    return codes
+
+
+def test_a_confusion_counts_from_row_to_column_and_not_named_last():
+    table = chains.confusion(codes_of([0, 0, 1, -1]), codes_of([0, 2, -1, 1]), "number")
+    assert table.tolist() == [[1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]
+
+
+def test_two_states_settle_where_the_flows_balance():
+    # Leaving 0 with 1/10 and 1 with 3/10: the stationary distribution is 3/4, 1/4; the second eigenvalue is 0.6.
+    found = chains.settling(np.array([[90, 10, 0], [30, 70, 0], [0, 0, 0]]))
+    assert found.distribution == pytest.approx([0.75, 0.25, 0.0])
+    assert found.relaxation == pytest.approx(-1 / np.log(0.6))
+
+
+def test_what_never_turns_into_each_other_has_no_one_end():
+    found = chains.settling(np.array([[5, 0], [0, 7]]))
+    assert found.distribution is None
+    assert found.relaxation == float("inf")
+    assert "end of its own" in (found.undefined or "")
+
+
+def test_a_state_that_is_only_reached_is_not_guessed_at():
+    assert chains.settling(np.array([[0, 4], [0, 0]])).distribution is None
+
+
+def test_a_simulated_chain_settles_where_its_confusion_says():
+    rng = np.random.default_rng(1)
+    step = np.array([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.3, 0.3, 0.4]])
+    states = [0]
+    for _ in range(40_000):
+        states.append(int(rng.choice(3, p=step[states[-1]])))
+    table = chains.confusion(codes_of(states[:-1]), codes_of(states[1:]), "number")
+    found = chains.settling(table)
+    shares = np.bincount(states, minlength=4) / len(states)
+    assert found.distribution is not None
+    assert chains.total_variation(found.distribution, shares) < 0.01
+
+
+def test_draws_vary_less_the_more_there_are():
+    p = world.prior_marginals()["subject"]
+    few, many = chains.variation_of_draws(p, 20), chains.variation_of_draws(p, 2000)
+    assert few[1] < few[0] < few[2]
+    assert many[0] < few[0] / 5
+    assert chains.prior_of("even", "mood") == pytest.approx(np.full(6, 1 / 6))
