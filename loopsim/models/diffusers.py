@@ -175,8 +175,7 @@ class DiffusersGenerator(ImageGenerator):
         with quiet():
             pipe = self._variations or varying.variation_pipeline(self.pipe, self.placement, self.device)
             self._variations, pipe.scheduler = pipe, self.pipe.scheduler
-            size = str(self.settings["size"])
-            wanted = varying.native_size(self.pipe) if size == "native" else tuple(int(v) for v in size.split("x"))
+            wanted = varying.size_of(self.pipe, str(self.settings["size"]))
 
             def call(rows: list[tuple[Pixels, str, int]]) -> list[tuple[Pixels, tuple[str, ...]]]:
                 return self._read(varying.vary(pipe, rows, wanted, strength, self._arguments(len(rows))))

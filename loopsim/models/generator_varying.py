@@ -60,8 +60,11 @@ def variation_pipeline(pipe: Any, placement: str, device: str) -> Any:
     return made
 
 
-def native_size(pipe: Any) -> tuple[int, int] | None:
-    """Width and height that a pipeline draws unless told otherwise; None where it does not say."""
+def size_of(pipe: Any, size: str) -> tuple[int, int] | None:
+    """Width and height of a setting `WIDTHxHEIGHT` or `native`; None where the pipeline does not say its own."""
+    if size != "native":
+        width, _, height = size.partition("x")
+        return int(width), int(height)
     side = getattr(pipe, "default_sample_size", None)
     if side is None:
         side = getattr(getattr(getattr(pipe, "unet", None), "config", None), "sample_size", None)
