@@ -28,6 +28,7 @@ from loopsim.runner import run_plan
 from loopsim.store import open_run, shards
 from loopsim.view import Answers, Follower
 from loopsim.view.reading import GrowingSteps
+from tests.browser import PHONE, Visitor
 from tests.conftest import Planner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -321,7 +322,7 @@ from loopsim.executors import writer
 from loopsim.plan import make_plan
 from loopsim.runner import read_branch, run_plan
 writer.FLUSH_SECONDS = 0.2
-raw = {"name": "slow", "seed": 7, "iterations": 400, "starts": ["a red house", "the blue sea"],
+raw = {"name": "slow", "seed": 7, "iterations": 400, "starts": ["a red house", "<img src=x onerror=alert(1)>"],
        "generator": "mock", "captioner": "mock", "embedders": "mock"}
 run_plan(make_plan(parse_experiment(raw), read_branch), Path(sys.argv[1]), watch=lambda _: time.sleep(0.2))
 """
@@ -434,3 +435,115 @@ def test_a_browser_is_opened_only_where_there_is_a_screen(monkeypatch: pytest.Mo
     monkeypatch.setenv("SSH_CONNECTION", "1 2 3 4")
     assert not view.has_screen()
     assert os.environ["DISPLAY"] == ":0"
+
+
+# ---- in the browser --------------------------------------------------------------------------------------------------
+
+
+def ready(visit: Visitor, url: str, **more: Any) -> tuple[Any, Any]:
+    found = visit(url, **more)
+    found.page.wait_for_selector("body[data-ready]")
+    return found, found.page
+
+
+def last_of(page: Any) -> int:
+    return int(page.evaluate("Loopsim.data.last"))
+
+
+def until(page: Any, true: str, seconds: float = 15.0) -> None:
+    """Wait for an expression; Playwright's own way of it is what the page's policy forbids."""
+    wait_for(lambda: page.evaluate(true), seconds)
+
+
+@pytest.mark.browser
+def test_new_iterations_appear_within_seconds_and_what_was_chosen_stays(visit: Visitor, out: Path, slow_run, viewer):
+    wait_for(lambda: list((out / "steps").glob("*-0000003.parquet")) or len(list((out / "steps").glob("c*"))) > 3)
+    _, url = viewer()
+    found, page = ready(visit, url)
+    assert page.text_content("#made").endswith("live")
+    assert page.text_content("#progress").startswith("Running: ")
+    first = last_of(page)
+    until(page, f"Loopsim.data.last > {first}", 10)
+    assert int(page.get_attribute("#slider", "max")) > first
+    assert page.evaluate("Loopsim.state.t === Loopsim.data.last")  # it went along
+    until(page, "document.querySelector('#progress').textContent.includes('steps a second')", 20)
+
+    page.locator(".grid-row .cell").nth(1).click()
+    page.wait_for_selector("#detail:not([hidden])")
+    page.fill("#search", "e")
+    until(page, "Loopsim.state.query === 'e'")
+    chosen = page.evaluate("[Loopsim.state.row, Loopsim.state.t]")
+    address, title = page.evaluate("location.hash"), page.text_content("#detail-title")
+    now = last_of(page)
+    until(page, f"Loopsim.data.last > {now + 3}", 15)
+    assert page.evaluate("[Loopsim.state.row, Loopsim.state.t]") == chosen
+    assert page.evaluate("location.hash") == address
+    assert page.text_content("#detail-title") == title
+    assert page.is_visible("#detail")
+    assert page.input_value("#search") == "e"
+    assert page.locator("#grid img").count() == 0  # the start that would be a picture is text
+
+    slow_run.kill()
+    until(page, "document.querySelector('#progress').textContent.startsWith('Stopped')", 15)
+    assert "resumes it" in page.text_content("#finding")
+    found.assert_quiet(url)
+
+
+@pytest.mark.browser
+def test_curves_of_words_are_there_while_it_goes(visit: Visitor, out: Path, slow_run, viewer):
+    wait_for(lambda: len(list((out / "steps").glob("c*"))) > 3)
+    _, url = viewer()
+    found, page = ready(visit, url, size=PHONE, dark=True)
+    page.wait_for_selector("#curves-plot .scatterlayer .trace", timeout=30_000)
+    assert "Curves are of words only" in page.text_content("#finding")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found.assert_quiet(url)
+
+
+@pytest.mark.browser
+def test_the_page_of_a_run_that_has_not_begun_becomes_its_page(visit: Visitor, planned: Planner, out: Path, viewer):
+    out.mkdir()
+    _, url = viewer()
+    found = visit(url)
+    assert found.page.text_content("h1") == "Waiting for a run"
+    run_plan(planned(iterations=2), out)
+    found.page.wait_for_selector("body[data-ready]", timeout=15_000)
+    assert found.page.text_content("#title") == "try"
+    found.assert_quiet(url)
+
+
+@pytest.mark.browser
+def test_the_policy_holds_whatever_gets_into_the_page(visit: Visitor, planned: Planner, out: Path, viewer):
+    run_plan(planned(iterations=2), out)
+    _, url = viewer()
+    found, page = ready(visit, url)
+    page.evaluate(
+        """() => {
+          const inline = document.createElement("script");
+          inline.textContent = "window.hacked = 1";
+          const handler = document.createElement("div");
+          handler.innerHTML = "<img src=x onerror='window.hacked = 2'><img src='http://127.0.0.1:9/out.png'>";
+          document.body.append(inline, handler);
+          return fetch("http://127.0.0.1:9/out").catch(() => 0);
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.hacked") is None
+    assert len([error for error in found.errors if "Content Security Policy" in error]) >= 3
+
+
+@pytest.mark.browser
+def test_a_page_of_another_site_gets_nothing(visit: Visitor, planned: Planner, out: Path, viewer, tmp_path: Path):
+    run_plan(planned(iterations=2), out)
+    _, url = viewer()
+    evil = tmp_path / "evil.html"
+    evil.write_text(
+        f"""<script>var got = []; var Loopsim = {{ chunk(name) {{ got.push(name); }} }};</script>
+        <script src="{url}data/head.js"></script><script src="{url}data/steps-0000-0000.js"></script>
+        <img id=i src="{url}sprites/0000-0000.webp"><iframe src="{url}"></iframe>
+        <script>fetch("{url}data/head.json").then(() => got.push("fetched"), () => 0)</script>"""
+    )
+    found = visit(evil)
+    found.page.wait_for_timeout(500)
+    assert found.page.evaluate("got") == []
+    assert found.page.evaluate("document.querySelector('#i').naturalWidth") == 0

@@ -45,6 +45,10 @@ def view(
                 server.serve_forever(poll_interval=0.2)
             except KeyboardInterrupt:
                 say("\nended; nothing was changed in the run")
+                if not follower.stop():
+                    # A thread in the middle of a computation would be cut off while Python shuts down, and may hold
+                    # what that waits for. Nothing is being written that could be lost.
+                    os._exit(0)
 
 
 def has_screen() -> bool:

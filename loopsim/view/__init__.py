@@ -33,4 +33,4 @@ def view(path: Path, port: int = 0, thumbnails: int | None = None) -> Iterator[t
         try:
             yield server, follower
         finally:
-            follower.stop()
+            follower.stop(0.0)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from loopsim.report.site import Site
+from loopsim.report.site import Site, page_file
 from loopsim.report.sprites import EXTENSION
 from loopsim.view.cache import Cache
 from loopsim.view.follow import Follower, Seen
-from loopsim.view.sources import Content, folder, kind_of, whole
+from loopsim.view.sources import KINDS, Content, folder, kind_of, whole
 
 _CHUNK = re.compile(r"^(?:data/steps|sprites/)-?(\d{4,6})-(\d{4,6})\.(?:js|" + EXTENSION + ")$")
 _LAYER = re.compile(r"^data/((?:curves|map|motifs)-\d{1,5})\.js$")
@@ -90,6 +90,9 @@ def _page_names(site: Site) -> list[str]:
 
 def _waiting(name: str) -> Content | None:
     """The page of a run that has not begun."""
+    if name == "page/icon.svg":
+        icon = page_file("icon.svg")
+        return None if icon is None else whole(icon, KINDS[".svg"])
     if name not in ("waiting.html", "waiting.js", "waiting.css"):
         return None
     kind = kind_of(name)

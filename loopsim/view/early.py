@@ -57,11 +57,15 @@ class EarlyCurves:
         with self._news:
             self._wanted = self._latest = None
 
-    def stop(self) -> None:
-        """Make no more."""
+    def stop(self, patience: float = 0.0) -> bool:
+        """Make no more; whether the last had been made after so many seconds at most."""
         with self._news:
             self._over = True
             self._news.notify()
+        if self._thread is None:
+            return True
+        self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         number = 0

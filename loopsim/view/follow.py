@@ -73,18 +73,24 @@ class Follower:
         self._steps: GrowingSteps | None = None
         self._watch, self._early = Watch(), EarlyCurves()
         self._over = threading.Event()
+        self._thread: threading.Thread | None = None
         self.seen: Seen | None = None
 
     # ---- again and again -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Look again and again, in a thread of its own, until `stop`."""
-        threading.Thread(target=self._keep_looking, name="loopsim-follow", daemon=True).start()
+        self._thread = threading.Thread(target=self._keep_looking, name="loopsim-follow", daemon=True)
+        self._thread.start()
 
-    def stop(self) -> None:
-        """Look no more."""
+    def stop(self, patience: float = 1.0) -> bool:
+        """Look no more; whether everything had come to rest after so many seconds at most."""
         self._over.set()
-        self._early.stop()
+        rested = self._early.stop(patience)
+        if self._thread is not None:
+            self._thread.join(patience)
+            rested = rested and not self._thread.is_alive()
+        return rested
 
     def _keep_looking(self) -> None:
         while not self._over.is_set():

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from loopsim.errors import StoreError, UsageError
+from loopsim.report.site import POLICY as PAGE_POLICY
 from loopsim.view.addresses import Refused, check_host, check_origin, split_target
 from loopsim.view.sources import Content, Source
 
@@ -19,11 +20,8 @@ MOST_THREADS = 32
 """Connections at a time; more wait. A browser opens six."""
 PATIENCE = 10.0
 """Seconds that a connection may keep a thread without a word."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy: scripts are files of ours, and nothing comes from or goes to anywhere else."""
+POLICY = f"{PAGE_POLICY}; frame-ancestors 'none'"
+"""Content-Security-Policy: that of the page (scripts are files of ours, nothing comes from elsewhere), in no frame."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -5,7 +5,7 @@
   const { $, data, state } = Loopsim;
   const slider = $("slider"), play = $("play"), search = $("search");
   const EVERY = 2000; // milliseconds between two looks at a run that is going
-  let timer = 0, ready = false;
+  let timer = 0, ready = false, seen = null;
 
   function problem(text) { $("problem").textContent = text; $("problem").hidden = !text; }
   Loopsim.on("problem", problem);
@@ -119,9 +119,11 @@
   async function look() {
     let wait = EVERY;
     try {
-      const answer = await fetch("data/head.json", { cache: "no-store" });
+      const answer = await fetch("data/head.json", { cache: "no-cache" }); // sent again only where it has changed
       if (!answer.ok) throw new Error("the server says " + answer.status);
-      take(await answer.json());
+      const tag = answer.headers.get("ETag");
+      if (tag === null || tag !== seen) take(await answer.json());
+      seen = tag;
       problem("");
     } catch (error) {
       problem("The run cannot be followed just now (" + error.message + "); what is shown is from before. Is `loopsim view` still there?".replaceAll("`", ""));
@@ -134,11 +136,13 @@
   function take(head) {
     const before = data.head, atEnd = state.t === data.last, chosen = state.row === null ? null : before.trajectories.id[state.row];
     const version = (one) => JSON.stringify([one.curves, one.maps, one.motifs]);
+    const told = (one) => JSON.stringify(one.runs.map((run) => [run.headline, run.notes, run.failures, run.flags, run.measured]));
+    if (JSON.stringify(before.trajectories.id) !== JSON.stringify(head.trajectories.id)) { location.reload(); return; } // another run is there now
     Loopsim.takeHead(head);
     state.row = chosen === null || !data.byId.has(chosen) ? null : data.byId.get(chosen);
     data.facets = Loopsim.rows.facets();
     const grown = JSON.stringify(before.trajectories) !== JSON.stringify(head.trajectories);
-    if (version(before) !== version(head) || JSON.stringify(before.runs.map((run) => run.headline)) !== JSON.stringify(head.runs.map((run) => run.headline))) {
+    if (version(before) !== version(head) || told(before) !== told(head)) {
       Loopsim.facts.show();
       Loopsim.curves.start();
       Loopsim.map.start();
