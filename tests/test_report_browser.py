@@ -15,6 +15,7 @@ from loopsim.experiment import parse_experiment
 from loopsim.measure import measure_run
 from loopsim.plan import make_plan
 from loopsim.report.folder import build
+from loopsim.report.site import Options
 from loopsim.runner import read_branch, run_plan
 from loopsim.store import Run
 from tests.browser import DESKTOP, PHONE, Visit, Visitor
@@ -55,6 +56,20 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = "trajectory,t,text,kind\n" + "".join(f'{a},{t},"{said}","{HOSTILE}"\n' for a, t, said in rows)
     (folder / "chains.csv").write_text(text, encoding="utf-8")
     return build([import_run(folder / "chains.csv", folder / "run")], folder / "report").page
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Names of the experiment and of groups that are no names, measured."""
+    raw: dict[str, Any] = {
+        "name": "named", "description": HOSTILE, "iterations": 4, "generator": "mock",
+        "starts": [{"prompts": ["a", "b", "c"], "group": HOSTILE}, {"prompts": ["d", "e", "f"], "group": "__proto__"}],
+        "captioner": "mock", "embedders": "mock",
+    }  # fmt: skip
+    run = run_plan(make_plan(parse_experiment(raw), read_branch), tmp_path_factory.mktemp("named") / "run")
+    embed_run(run, "mock")
+    measure_run(run)
+    return build([run], run.path / "report", Options(title=f"<b>{HOSTILE}</b>")).page
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +281,24 @@ def test_a_hostile_caption_is_text_everywhere(opened, hostile):
     page.click("#detail >> text=plain")
     assert page.locator("#detail .caption").text_content() == HOSTILE
     assert "<img src=x" in page.inner_text("#grid")
+
+
+def test_hostile_names_are_text_in_titles_legends_filters_and_hovers(opened, named):
+    found = opened(named)
+    page = found.page
+    page.on("dialog", lambda dialog: pytest.fail(f"a name ran: {dialog.message}"))
+    assert page.inner_text("h1").startswith("<b><img src=x")
+    assert page.text_content("#description") == HOSTILE
+    legends = page.locator("#curves-plot .legendtext").all_text_contents()
+    assert any(text.startswith("<img src=x onerror=alert(1)>") for text in legends)
+    assert "__proto__" in legends
+    assert "__proto__" in page.inner_text("#map-legend")
+    page.click("#filters-open")
+    page.click("#filters >> text=__proto__")
+    assert rows_shown(page) == 3
+    page.locator("#curves-plot .points path").first.hover(force=True)
+    page.wait_for_timeout(200)
+    assert say(page, "document.querySelectorAll('img, body script, #curves-plot a').length") == 0
 
 
 def test_texts_without_pictures_or_vectors_have_filmstrips_and_say_what_is_missing(opened, hostile):

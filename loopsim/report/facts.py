@@ -128,7 +128,7 @@ def conditions_of(parts: Sequence[Member]) -> tuple[list[dict[str, Any]], list[l
         number: dict[str, int] = {}
         for _, row in table.drop_duplicates("condition").iterrows():
             number[row["condition"]] = len(found)
-            values = [[c, value_in_words(row[c])] for c in varying]
+            values = [[c, "none" if missing(row[c]) else value_in_words(row[c])] for c in varying]
             found.append({
                 "run": member.index, "id": row["condition"], "label": _text(row["label"]), "factors": values,
             })  # fmt: skip

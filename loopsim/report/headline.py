@@ -95,13 +95,14 @@ def _counted(what: str, lines: Sequence[Summary], share: str) -> str:
     there = [verdict for verdict in _VERDICTS if of[verdict]]
     where = f"{len(lines)} conditions and groups of starts"
     if len(there) == 1:
-        span = _span(lines)
+        span, reasons = _span(lines), {_neither(line) for line in lines}
+        why = reasons.pop() if len(reasons) == 1 else "neither a change nor its absence is shown"
         return {
             "decay": f"Between-trajectory diversity of {what} fell in all {where}, {span}{_half_lives(lines)}.",
             "no decay": f"No convergence of {what} in any of {where}: "
             f"between-trajectory diversity stayed within {share} of its start, {span}.",
             "rise": f"Between-trajectory diversity of {what} rose in all {where}, {span}.",
-            "undecided": f"Whether {what} converge is undecided in all {where}: diversity went {span}.",
+            "undecided": f"Whether {what} converge is undecided in all {where} (diversity went {span}): {why}.",
         }[there[0]]
     told = {
         "decay": "it fell in",

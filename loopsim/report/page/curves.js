@@ -4,6 +4,7 @@
 Loopsim.curves = (() => {
   const { $, data, el, state } = Loopsim;
   const chosen = { metric: null, modality: null, embedder: null, item: "" };
+  const CROWD = 12; // more lines than this are coloured by one setting, and have no bands
   let plotly = null, drawn = null, waiting = false, lines = [], panels = [];
 
   const entry = () => data.head.curves.find((one) => one.metric === chosen.metric);
@@ -59,18 +60,45 @@ Loopsim.curves = (() => {
     show();
   }
 
-  // What a line is called and looks like: colour by condition (or by group, where there is one condition), dashes by group.
+  // Plotly reads a little markup in names; ours are texts.
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const brief = (text) => (text.length > 46 ? text.slice(0, 30) + " … " + text.slice(-13) : text);
+  const keyOf = (run, label, group) => JSON.stringify([run, label || null, group || null]);
+
+  // A trajectory of each line, to know the values of its filters by.
+  function rowsOfLines() {
+    const found = new Map();
+    for (let row = 0; row < data.rows; row++) {
+      const run = data.head.trajectories.run[row], { label } = Loopsim.rows.conditionOf(row), group = Loopsim.rows.groupOf(row);
+      for (const key of [keyOf(run, label, group), keyOf(run, label, null), keyOf(run, null, group), keyOf(run, null, null)]) if (!found.has(key)) found.set(key, row);
+    }
+    return (line) => found.get(keyOf(line.run, line.label, line.group));
+  }
+
+  // What lines are called and look like: colour by condition (or by group, where there is one condition), dashes by group.
+  // Nobody can tell a crowd of lines apart: it is coloured by one setting, the map's where that is one.
   function looks() {
     const runs = data.head.runs.length > 1;
     const label = (line) => (runs ? data.head.runs[line.run].name + (line.label && line.label !== "all" ? ": " + line.label : "") : line.label || "all");
     const labels = [...new Set(lines.map(label))], groups = [...new Set(lines.map((line) => line.group || "all"))];
     const byLabel = labels.length > 1, colour = Loopsim.rows.palette(byLabel ? labels.length : groups.length);
+    const full = (line) => [byLabel ? label(line) : "", groups.length > 1 || !byLabel ? line.group || "all" : ""].filter(Boolean).join(", ");
+    const usable = data.facets.filter((facet) => facet.key !== "badge" && facet.values.length <= 12);
+    const facet = isCrowd() ? usable.find((one) => one.key === state.colour) || usable[0] : null;
+    if (facet) {
+      const rowOf = rowsOfLines(), shade = Loopsim.rows.palette(facet.values.length);
+      return (line) => {
+        const row = rowOf(line), value = row === undefined ? "–" : facet.of(row)[0];
+        return { name: facet.name + " " + value, full: full(line), colour: shade(Math.max(0, facet.values.indexOf(value))), dash: "solid" };
+      };
+    }
     return (line) => {
       const i = labels.indexOf(label(line)), j = groups.indexOf(line.group || "all");
-      const name = [byLabel ? label(line) : "", groups.length > 1 || !byLabel ? line.group || "all" : ""].filter(Boolean).join(", ");
-      return { name, colour: colour(byLabel ? i : j), dash: byLabel ? Loopsim.rows.DASHES[j % 4] : "solid" };
+      return { name: full(line), full: full(line), colour: colour(byLabel ? i : j), dash: byLabel ? Loopsim.rows.DASHES[j % 4] : "solid" };
     };
   }
+
+  const isCrowd = () => lines.length / Math.max(1, panels.length) > CROWD;
 
   // Whether the filters let some trajectory of a line through.
   function lit(line) {
@@ -89,25 +117,25 @@ Loopsim.curves = (() => {
   }
 
   function traces() {
-    const look = looks(), seen = new Set(), found = [];
+    const look = looks(), seen = new Set(), found = [], bands = lines.filter(lit).length / Math.max(1, panels.length) <= CROWD;
     const stacked = panels.length > 1 && narrow();
     for (const line of lines) {
-      const { name, colour, dash } = look(line), on = lit(line), i = panels.indexOf(line.modality);
+      const { name, full, colour, dash } = look(line), on = lit(line), i = panels.indexOf(line.modality);
       const axis = i ? { xaxis: stacked ? "x" : "x2", yaxis: stacked ? "y2" : "y" } : {};
       const whole = line.t.map((_, k) => (line.low[k] === null || line.high[k] === null ? null : k)).filter((k) => k !== null);
-      const shared = { legendgroup: name, hoverinfo: "skip", mode: "lines", line: { width: 0, color: colour }, showlegend: false, ...axis };
-      if (whole.length > 1 && on) {
+      const shared = { legendgroup: "of " + name, hoverinfo: "skip", mode: "lines", line: { width: 0, color: colour }, showlegend: false, ...axis };
+      if (whole.length > 1 && on && bands) {
         // A band where neighbours have intervals, whiskers where one stands alone.
         found.push({ ...shared, x: line.t, y: line.low.map((value, k) => (line.high[k] === null ? null : value)) });
         found.push({ ...shared, x: line.t, y: line.high.map((value, k) => (line.low[k] === null ? null : value)), fill: "tonexty", fillcolor: faded(colour, lines.length > 8 ? 0.07 : 0.14) });
       }
       const alone = whole.length && whole.length < line.t.length / 2;
       found.push({
-        name, x: line.t, y: line.value, mode: line.t.length > 60 || line.t.length < 2 ? (line.t.length < 2 ? "markers" : "lines") : "lines+markers", legendgroup: name, showlegend: !seen.has(name),
+        name: plain(brief(name)), x: line.t, y: line.value, mode: line.t.length > 60 || line.t.length < 2 ? (line.t.length < 2 ? "markers" : "lines") : "lines+markers", legendgroup: "of " + name, showlegend: !seen.has(name),
         line: { color: colour, width: 2, dash }, marker: { size: 4, color: colour }, opacity: on ? 1 : 0.18, connectgaps: false, ...axis,
-        error_y: alone && on ? { type: "data", symmetric: false, array: line.value.map((v, k) => (line.high[k] === null ? 0 : line.high[k] - v)), arrayminus: line.value.map((v, k) => (line.low[k] === null ? 0 : v - line.low[k])), color: colour, thickness: 1.2, width: 3 } : undefined,
-        customdata: line.t.map((_, k) => (line.low[k] === null ? "" : " [" + Loopsim.text.number(line.low[k]) + ", " + Loopsim.text.number(line.high[k]) + "]")),
-        hovertemplate: "t = %{x}: %{y:.4~g}%{customdata}<extra>%{fullData.name}</extra>", meta: { run: line.run, label: line.label, group: line.group },
+        error_y: alone && on && bands ? { type: "data", symmetric: false, array: line.value.map((v, k) => (line.high[k] === null ? 0 : line.high[k] - v)), arrayminus: line.value.map((v, k) => (line.low[k] === null ? 0 : v - line.low[k])), color: colour, thickness: 1.2, width: 3 } : undefined,
+        customdata: line.t.map((_, k) => [line.low[k] === null ? "" : " [" + Loopsim.text.number(line.low[k]) + ", " + Loopsim.text.number(line.high[k]) + "]", plain(full)]),
+        hovertemplate: "%{customdata[1]}<br>t = %{x}: %{y:.4~g}%{customdata[0]}<extra></extra>", meta: { run: line.run, label: line.label, group: line.group },
       });
       seen.add(name);
     }
@@ -119,14 +147,14 @@ Loopsim.curves = (() => {
 
   function layout() {
     const ink = css("--ink"), muted = css("--muted"), line = css("--line"), stacked = panels.length > 1 && narrow();
-    const names = new Set(lines.map((one) => looks()(one).name)).size;
+    const look = looks(), names = new Set(lines.map((one) => look(one).name)).size;
     const axis = { gridcolor: line, zeroline: false, linecolor: line, tickfont: { color: muted }, automargin: true };
     const pad = Math.max(0.25, (data.last - data.first) / 50);
     const x = { ...axis, title: { text: "iteration", font: { color: muted, size: 12 }, standoff: 6 }, tickformat: "d", range: [data.first - pad, data.last + pad], dtick: data.last - data.first < 10 ? 1 : undefined, showgrid: false };
     const rows = Math.ceil(names / (narrow() ? 1 : 3));
     const result = {
       font: { family: css("--sans"), size: 12, color: ink }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: narrow() ? false : "zoom",
-      margin: { l: 48, r: 12, t: panels.length > 1 ? 30 : 14, b: 44 }, height: (stacked ? 500 : 330) + (names > 1 ? 22 * Math.min(rows, 8) : 0),
+      margin: { l: 48, r: 12, t: panels.length > 1 ? 30 : 14, b: 44 }, height: (stacked ? 500 : 330) + (names > 1 ? 22 * Math.min(rows, 12) : 0),
       hoverlabel: { font: { family: css("--sans"), size: 12 } }, uirevision: chosen.metric + chosen.modality,
       legend: { orientation: "h", y: stacked ? -0.14 : -0.2, x: 0, font: { size: 12, color: ink }, itemclick: "toggle" }, showlegend: names > 1,
       annotations: panels.length < 2 ? [] : panels.map((name, i) => ({ text: Loopsim.text.modality(name), showarrow: false, xref: "paper", yref: "paper", x: stacked ? 0 : i * 0.53, xanchor: "left", y: stacked && i ? 0.45 : 1, yanchor: "bottom", font: { size: 13, color: muted } })),
@@ -149,8 +177,9 @@ Loopsim.curves = (() => {
     if (place.classList.contains("empty")) { place.replaceChildren(); place.classList.remove("empty"); }
     const { what } = entry();
     place.setAttribute("role", "img");
-    place.setAttribute("aria-label", what + " over iterations; " + lines.map((line) => [Loopsim.text.modality(line.modality), looks()(line).name].join(" ") + " from " + Loopsim.text.number(line.value[0]) + " to " + Loopsim.text.number(line.value[line.value.length - 1])).slice(0, 12).join("; "));
-    $("curves-note").textContent = what.charAt(0).toUpperCase() + what.slice(1) + ". Bands: 95 % intervals over starts" + (chosen.embedder && lines.some((line) => line.embedder) ? "; embedder " + chosen.embedder : "") + ". A click on a point selects its iteration and its condition.";
+    const look = looks();
+    place.setAttribute("aria-label", what + " over iterations; " + lines.map((line) => [Loopsim.text.modality(line.modality), look(line).full].join(" ") + " from " + Loopsim.text.number(line.value[0]) + " to " + Loopsim.text.number(line.value[line.value.length - 1])).slice(0, 12).join("; "));
+    $("curves-note").textContent = what.charAt(0).toUpperCase() + what.slice(1) + (isCrowd() ? ". So many conditions are coloured by one setting (that of the map); bands appear where filters leave " + CROWD + " or fewer" : "") + ". Bands: 95 % intervals over starts" + (chosen.embedder && lines.some((line) => line.embedder) ? "; embedder " + chosen.embedder : "") + ". A click on a point selects its iteration and its condition.";
     await plotly.react(place, traces(), layout(), { displayModeBar: false, responsive: true, displaylogo: false });
     if (drawn !== place) { drawn = place; place.on("plotly_click", clicked); }
   }
@@ -190,7 +219,7 @@ Loopsim.curves = (() => {
     requestAnimationFrame(() => { moved = false; plotly.relayout(drawn, { shapes: shapes(panels.length > 1 && narrow()) }); });
   }
 
-  Loopsim.on("rows theme", soon);
+  Loopsim.on("rows theme colour", soon);
   Loopsim.on("t", move);
   let width = 0;
   new ResizeObserver(() => { const now = $("curves-plot").clientWidth; if (Math.abs(now - width) > 4) { width = now; soon(); } }).observe($("curves-plot"));

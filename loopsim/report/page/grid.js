@@ -121,7 +121,7 @@ Loopsim.grid = (() => {
     const all = data.head.trajectories, start = Loopsim.rows.startOf(row), condition = Loopsim.rows.conditionOf(row);
     const parts = [];
     if (data.head.runs.length > 1) parts.push(data.head.runs[all.run[row]].name);
-    if (data.head.conditions.length > 1 && condition.label !== "all") parts.push(condition.label);
+    if (data.head.conditions.length > 1 && condition.label !== "all") parts.push(...(condition.factors.length && condition.factors.length < 5 ? condition.factors.map(([name, value]) => Loopsim.rows.short(name).replaceAll("_", " ") + " " + (value.length > 40 ? value.slice(0, 39) + "…" : value)) : [condition.label]));
     if (data.head.groups.length > 1) parts.push(Loopsim.rows.groupOf(row));
     if (data.head.runs.some((run) => run.replicates > 1)) parts.push("replicate " + (all.replicate[row] + 1));
     const dot = el("span", { class: "dot" }), badges = Loopsim.rows.badgesOf(row);

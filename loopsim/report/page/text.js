@@ -19,7 +19,7 @@ Loopsim.text = (() => {
     return number(value, digits) + (low === null || high === null ? "" : " [" + number(low, digits) + ", " + number(high, digits) + "]");
   }
 
-  const percent = (share) => share === null ? "–" : share > 0 && share < 0.001 ? "< 0.1 %" : (share * 100).toFixed(share < 0.1 ? 1 : 0) + " %";
+  const percent = (share) => share === null ? "–" : share > 0 && share < 0.001 ? "< 0.1\u00a0%" : (share * 100).toFixed(share < 0.1 ? 1 : 0) + "\u00a0%";
 
   function bytes(size) {
     if (size < 1000) return size + " bytes";
