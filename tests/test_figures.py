@@ -284,6 +284,14 @@ def test_memory_is_drawn_early_and_late_with_its_interval(run: Run):
         assert any(np.allclose(y[~np.isnan(y)], known) for y in lines_in(drawing) if len(y[~np.isnan(y)]) == len(known))
 
 
+def test_memory_tells_lines_of_one_colour_apart_by_lightness(run: Run):
+    drawing = drawn(run, "memory", by="temperature", modalities=("image",))
+    solid = [
+        one for one in drawing.figure.axes[0].get_lines() if one.get_linestyle() == "-" and one.get_linewidth() > 1
+    ]
+    assert len({one.get_color() for one in solid}) == 4
+
+
 def test_survival_steps_are_kaplan_and_meiers(run: Run):
     drawing, frame = drawn(run, "survival"), run.measurements()
     steps = frame[(frame["metric"] == "concept_survival") & frame["t"].notna() & frame["value"].notna()]
@@ -477,6 +485,7 @@ def test_a_sheet_has_a_card_for_each_motif(run: Run):
     assert drawing.data["motif"].tolist() == [one.motif for one in found]
     titles = [a.get_title() for a in drawing.figure.axes if a.get_title()]
     assert titles == [f"motif {one.motif}: {one.share:.0%}" for one in found]
+    assert [style.percent(one) for one in (0.0, 0.002, 0.01, 0.994, 1.0)] == ["0%", "<1%", "1%", "99%", "100%"]
 
 
 def test_a_sheet_of_texts_without_pictures_is_of_words(texts: Run):

@@ -16,7 +16,7 @@ from loopsim.errors import NothingToDraw, StoreError
 from loopsim.report.figures.drawing import Drawing, Source
 from loopsim.report.figures.embedding_map import picked_notes
 from loopsim.report.figures.pick import picked
-from loopsim.report.figures.style import BAD, FAINT, GREY, WIDTHS, wrap
+from loopsim.report.figures.style import BAD, FAINT, GREY, WIDTHS, percent, wrap
 from loopsim.report.motifs import medoids
 from loopsim.report.selection import drift
 
@@ -159,7 +159,7 @@ def _heads(source: Source, ids: list[str]) -> tuple[list[_Row], list[int]]:
             inside = np.isin(source.motifs(source.modalities[0]).ids, source.trajectories["trajectory_id"])
             for one in medoids(source.motifs(source.modalities[0]), inside):
                 if one.trajectory_id in ids and one.trajectory_id not in extra:
-                    extra[one.trajectory_id] = f"motif {one.motif}, {one.share:.0%}"
+                    extra[one.trajectory_id] = f"motif {one.motif}, {percent(one.share)}"
                     marked[one.trajectory_id] = one.t
         elif source.request.choose.endswith("drifted"):
             distances = drift(source.states(source.modalities[0]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -37,6 +40,7 @@ def memory(source: Source) -> Drawing:
         )
     shares = rows[(rows["metric"] == "memory") & rows["item"].isin(_WINDOWS)]
     lines = lines_of(pd.concat([curves, shares]), source.by)
+    lines = _tinted(lines)
     there = [m for m in MODALITIES if (curves["modality"] == m).any()]
     columns = 1 if source.request.width == "column" else len(there)
     width = WIDTHS[source.request.width]
@@ -62,6 +66,20 @@ def memory(source: Source) -> Drawing:
         "none), over the first and the last quarter of the iterations; bands and bars: 95 % intervals over starts",
     )
     return Drawing(figure, panels.drawn(lines, pd.concat([curves, shares])), panels.crowd_note(lines), _alt(shares))
+
+
+def _tinted(lines: Lines) -> Lines:
+    """Lighter where a colour is there again: dashes, which tell such lines apart elsewhere, say something else here."""
+    if lines.crowded:
+        return lines
+    seen: dict[str, int] = {}
+    made = []
+    for line in lines.lines:
+        turn = seen.get(line.colour, 0)
+        seen[line.colour] = turn + 1
+        white = min(0.75, 0.45 * turn)
+        made.append(replace(line, colour=to_hex([(1 - white) * part + white for part in to_rgb(line.colour)])))
+    return replace(lines, lines=tuple(made))
 
 
 def _distances(axes: Axes, curves: pd.DataFrame, lines: Lines) -> None:

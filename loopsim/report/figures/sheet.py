@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from loopsim.errors import NothingToDraw
 from loopsim.report.figures.drawing import Drawing, Source
 from loopsim.report.figures.filmstrip import decoded
-from loopsim.report.figures.style import FAINT, WIDTHS, add_note, wrap
+from loopsim.report.figures.style import FAINT, WIDTHS, add_note, percent, wrap
 from loopsim.report.motifs import Medoid, medoids
 
 _ACROSS = {"page": 6, "column": 3}
@@ -56,7 +56,7 @@ def sheet(source: Source) -> Drawing:
 
 
 def _card(axes: Axes, one: Medoid, picture: bytes | None, text: str | None, inches: float) -> None:
-    axes.set_title(f"motif {one.motif}: {one.share:.0%}", fontsize=7, pad=3)
+    axes.set_title(f"motif {one.motif}: {percent(one.share)}", fontsize=7, pad=3)
     letters = max(14, int(inches * 21))
     if picture is None:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[], yticks=[])

@@ -81,6 +81,11 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def percent(share: float) -> str:
+    """A share in whole per cent; what is there is never 0 %."""
+    return "<1%" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def letters(figure: Figure) -> int:
     """Letters of small print that fit across a figure."""
     return int(figure.get_size_inches()[0] * _LETTERS_AN_INCH)

@@ -40,7 +40,9 @@ def survival(source: Source) -> Drawing:
         if ((rows["modality"] == modality) & (rows["item"] == category)).any()
     ]
     width = WIDTHS[source.request.width]
-    across = 1 if source.request.width == "column" else min(3 if len(shown) > 1 else 2, len(cells))
+    across = min(3 if len(shown) > 1 else 2, len(cells))
+    if source.request.width == "column":
+        across = 1 if len(cells) <= 4 else 2
     down = math.ceil(len(cells) / across)
     head = 0.15 * legend_rows(panels.legend_labels(lines), width)
     figure = Figure(figsize=(width, (1.65 if across > 2 else 2.0) * down + head + 0.45), layout="constrained")
