@@ -19,13 +19,17 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from loopsim.embed import embed_run
 from loopsim.errors import StoreError, UsageError
+from loopsim.experiment import parse_experiment
 from loopsim.measure import measure_run
+from loopsim.plan import make_plan
+from loopsim.records import Step
 from loopsim.report.members import members
-from loopsim.runner import run_plan
-from loopsim.store import open_run, shards
+from loopsim.runner import read_branch, run_plan
+from loopsim.store import create_run, open_run, shards
 from loopsim.view import Answers, Follower
 from loopsim.view.reading import GrowingSteps
 from tests.browser import PHONE, Visitor
@@ -310,6 +314,52 @@ def test_places_that_are_no_run_are_told_apart(tmp_path: Path, planned: Planner)
     (tmp_path / "report" / "data" / "head.json").write_text("{}")
     with pytest.raises(UsageError, match=r"this is a report, not a run: open .*index\.html"):
         Follower(tmp_path / "report").look()
+
+
+@pytest.mark.slow
+def test_a_large_run_is_opened_and_followed_in_seconds(out: Path):
+    """2,000 trajectories of 50 iterations."""
+    starts = [f"a red house by the sea, number {i}" for i in range(250)]
+    raw = {
+        "name": "large", "seed": 1, "iterations": 50, "replicates": 2, "starts": starts, "generator": "mock",
+        "captioner": {"model": "mock", "temperature": [0.3, 0.5, 0.7, 0.9]}, "embedders": "mock",
+    }  # fmt: skip
+    plan = make_plan(parse_experiment(raw), read_branch)
+    run = create_run(out, plan, {})
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "WEBP")
+
+    def commit(first: int, last: int) -> None:
+        for cohort, ids in run.cohorts.items():
+            run.commit(cohort, [
+                Step(one, t, None, picture.getvalue() if t else None, f"a blue boat {t % 7} at night, {one[:4]}", one)
+                for t in range(first, last + 1) for one in ids
+            ])  # fmt: skip
+
+    commit(0, 49)
+    follower = Follower(out)
+    began = time.monotonic()
+    follower.look()
+    opened = time.monotonic() - began
+    began = time.monotonic()
+    for name in ("index.html", "data/head.json", "data/marks.js", "data/steps-0007-0000.js", "sprites/0030-0003.webp"):
+        assert Answers(follower)(name, {}).make()
+    answered = time.monotonic() - began
+    began = time.monotonic()
+    follower.look()
+    idle = time.monotonic() - began
+    commit(50, 50)
+    began = time.monotonic()
+    follower.look()
+    grown = time.monotonic() - began
+    told = f"opened in {opened:.1f} s, answered in {answered:.1f} s, a look {idle:.2f} s, a look at news {grown:.1f} s"
+    sys.stderr.write(told + "\n")
+    assert run_in(follower)["done"] == 100_000
+    follower.stop()
+    assert opened < 15
+    assert answered < 5
+    assert idle < 1
+    assert grown < 10
 
 
 # ---- through the command line ----------------------------------------------------------------------------------------
