@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 _LONGEST = 1000
@@ -46,17 +46,21 @@ def check_host(hosts: Sequence[str], port: int) -> None:
         )
 
 
-def check_origin(headers: Mapping[str, str], port: int) -> None:
+def check_origin(header: Callable[[str], str | None], port: int) -> None:
     """Refuse what a page of another origin asks for: scripts and pictures can be included from anywhere otherwise.
+
+    Args:
+        header: a header's name to its value, None where the request has none.
+        port: that we listen on.
 
     Raises:
         Refused: the browser says that another site asks; opening our page by a link from there is no such thing.
     """
-    site = headers.get("Sec-Fetch-Site", "none")
-    opened = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    site = header("Sec-Fetch-Site") or "none"
+    opened = header("Sec-Fetch-Mode") == "navigate" and header("Sec-Fetch-Dest") == "document"
     if site not in ("none", "same-origin") and not opened:
         raise Refused(403, "another site may not read this")
-    origin = headers.get("Origin")
+    origin = header("Origin")
     if origin is not None and origin not in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
         raise Refused(403, "another site may not read this")
 

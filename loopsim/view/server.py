@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _find(self) -> Content:
         check_host(self.headers.get_all("Host", []), self.server.server_port)
-        check_origin(self.headers, self.server.server_port)
+        check_origin(self.headers.get, self.server.server_port)
         name, query = split_target(self.path)
         content = self.server.source(name or "index.html", query)
         if content is None:
