@@ -12,6 +12,7 @@ from loopsim import catalog
 from loopsim.catalog import ENTRIES, find, settings_of
 from loopsim.errors import ModelError
 from loopsim.experiment import CaptionerSettings, GeneratorSettings
+from loopsim.presets.entry import of_postcards
 
 ROLES = ("generator", "captioner", "embedder")
 SCHEMA = {"generator": GeneratorSettings, "captioner": CaptionerSettings}
@@ -19,6 +20,7 @@ SCHEMA = {"generator": GeneratorSettings, "captioner": CaptionerSettings}
 # What each name stands for. A change here changes the identity of every trajectory of that model.
 GENERATORS = {
     "postcards": {"steps": 5, "guidance": 2.0},
+    "postcards-flat": {"steps": 5, "guidance": 2.0, "base": "postcards"},
     "mock": {"steps": 1, "guidance": 1.0},
     "sd-1.5": {"steps": 30, "guidance": 7.5},
     "sdxl": {"steps": 30, "guidance": 5.0},
@@ -54,7 +56,7 @@ GENERATORS = {
     "emu3": {"steps": None, "scheduler": None, "guidance": 3.0, "temperature": 1.0, "top_k": 2048},
 }  # fmt: skip
 CAPTIONERS = {
-    "postcards": {"max_new_tokens": 30},
+    **{name: {"max_new_tokens": 30} for name in ("postcards", "postcards-flat", "postcards-terse")},
     "mock": {},
     **{name: {} for name in ("blip-base", "blip-large", "blip2-opt-2.7b", "blip2-flan-t5-xl", "git-base-coco",
                              "git-large-coco", "kosmos-2", "paligemma-3b")},
@@ -127,7 +129,7 @@ def test_a_name_stands_for_one_model_in_a_role():
 
 def test_what_is_shipped_or_code_needs_no_download_and_the_rest_does():
     for entry in ENTRIES:
-        assert entry.embedded == (entry.name in ("postcards", "mock"))
+        assert entry.embedded == (entry.name == "mock" or of_postcards(entry.name))
     assert Path(find("generator", "postcards").path()).is_absolute()
     assert find("generator", "sdxl").path() == "stabilityai/stable-diffusion-xl-base-1.0"
     assert find("generator", "mock").path() == ""

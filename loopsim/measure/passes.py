@@ -104,7 +104,8 @@ class _Pass:
     def __init__(self, run: Run, options: Options, trajectories: pd.DataFrame, cells: Sequence[Cell]) -> None:
         self.run, self.options, self.trajectories, self.cells = run, options, trajectories, cells
         self.captions = captions(run)
-        self.world = "generator" in trajectories and bool(trajectories["generator"].astype(str).map(of_postcards).all())
+        drawers = trajectories.filter(regex=r"^generator\d*$").astype(str)
+        self.world = not drawers.empty and bool(drawers.map(of_postcards).all(axis=None))
         self.wanted = frozenset(options.families)
         self.detection = self._text_detection() if "survival" in self.wanted else None
 

@@ -74,6 +74,10 @@ _TRAILING = "EulerDiscreteScheduler(timestep_spacing=trailing)"
 GENERATORS: tuple[Entry, ...] = (
     _diffusers("postcards", "package:models/postcards/generator", "latent diffusion of a small drawn world, 64 × 64",
                {"steps": 5, "guidance": 2.0}, "Stable Diffusion", "64x64", "Apache 2.0", 32, 0.1),
+    _diffusers("postcards-flat", "package:models/postcards/generator-flat/unet",
+               "the same for a world where everything is equally common",
+               {"steps": 5, "guidance": 2.0, "base": "postcards"},
+               "Stable Diffusion", "64x64", "Apache 2.0", 32, 0.1),
     Entry("mock", "generator", "loopsim.models.mock:MockGenerator", "",
           "coloured noise from prompt and seed, instant", {"steps": 1, "guidance": 1.0}, "none", "16x16"),
     _diffusers("sd-1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, 512 × 512",
