@@ -337,8 +337,15 @@ def test_everything_can_be_reached_by_keys(opened, page):
     assert found.evaluate("document.activeElement.id") == "grid"
     found.keyboard.press("End")
     assert found.get_attribute("#grid", "aria-activedescendant") == "cell-2-12"
+    found.locator("#slider").fill("2")
+    found.focus("#grid")
+    found.keyboard.press("Space")
+    assert found.get_attribute("#play", "aria-pressed") == "true"
+    found.keyboard.press("Space")
+    assert found.get_attribute("#play", "aria-pressed") == "false"
     found.focus("#map-canvas")
     found.keyboard.press("ArrowRight")
+    assert found.locator("#map-tip").is_visible()
     found.keyboard.press("ArrowRight")
     found.keyboard.press("Enter")
     assert found.locator("#detail").is_visible()
