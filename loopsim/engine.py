@@ -246,7 +246,7 @@ class CohortRun:
 
     def _refuse_lost_device(self, error: Exception, spec: ModelSpec) -> None:
         """Stop before every other row fails on a device that no call of this process can use any more."""
-        if any(sign in str(error).lower() for sign in _LOST):
+        if lost_device(error):
             first = str(error).strip().splitlines()[0][:200]
             raise DeviceLost(
                 f"{spec.role} {spec.model}, cohort {self.cohort.id}, iteration {self.t + 1}: {first}\n"
@@ -265,6 +265,9 @@ class CohortRun:
         except Exception as error:  # noqa: BLE001 - whatever a model raises is a record, not the end of the run
             self._refuse_lost_device(error, spec)
             rows = {i: _one(call, i) for i in range(len(members))}
+            for row in rows.values():
+                if isinstance(row, _Raised):
+                    self._refuse_lost_device(RuntimeError(row.message), spec)
         failed = {i: row for i, row in rows.items() if isinstance(row, RowFailure)}
         for i, row in failed.items():
             trajectory = members[i]
@@ -280,6 +283,11 @@ class CohortRun:
                 self._failures[-1].traceback,
             )
         return {i: row for i, row in rows.items() if not isinstance(row, RowFailure)}
+
+
+def lost_device(error: BaseException) -> bool:
+    """Whether an error says that the process cannot use its device any more."""
+    return any(sign in str(error).lower() for sign in _LOST)
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def test_a_model_that_fails_for_everyone_stops_the_run_and_shuts_no_one_out(plan
 
 
 def test_a_disk_that_fails_at_the_last_flush_is_an_error_and_no_hang(planned, out, monkeypatch):
-    def full(self, cohort, steps):
+    def full(self, cohort, steps, once=False):
         raise StoreError("no space left on the disk")
 
     with monkeypatch.context() as patch:

@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loopsim.cli._cluster import (
+    AddressOption,
+    CaptionersOption,
+    CpusOption,
+    DriverWritesOption,
+    ExecutorOption,
+    GpusOption,
+    ShardOption,
+    WorkersOption,
+)
 from loopsim.cli._progress import progress_shown
 from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say, say_notices
 from loopsim.cli._signals import Stopped, stopping
@@ -15,6 +25,7 @@ from loopsim.cli._summary import print_summary
 from loopsim.errors import RESUME, RunBusy
 
 if TYPE_CHECKING:
+    from loopsim.executors import RayOptions
     from loopsim.plan import Plan
     from loopsim.runner import Checked
     from loopsim.store import Run, Share
@@ -31,17 +42,24 @@ def run(
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="US dollars that hosted models may cost this run, over all calls.")
     ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Do part I of N, counted from 1, beside others; see docs/scaling.md."),
-    ] = None,
+    shard: ShardOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    num_gpus: GpusOption = None,
+    num_cpus: CpusOption = 1.0,
+    captioners: CaptionersOption = 0,
+    driver_writes: DriverWritesOption = False,
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
     with reporting():
-        from loopsim.runner import check_device, check_plan, describe_failures
+        from loopsim.executors import RayOptions
+        from loopsim.runner import check_device, check_executor, check_plan, describe_failures
         from loopsim.store import read_share
 
         check_device(device)
+        options = RayOptions(address, workers, num_gpus, num_cpus, captioners, driver_writes)
+        check_executor(executor, options, shard, max_cost)
         share = None if shard is None else read_share(shard)
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
@@ -56,7 +74,8 @@ def run(
         )
         try:
             with stopping():
-                done = _generate(plan, where, device, threads, strict, max_cost, share, checked)
+                ray = options if executor == "ray" else None
+                done = _generate(plan, where, device, threads, strict, max_cost, share, checked, ray)
                 if share is None:
                     _finish(plan, done, device)
                 elif _last(plan, done, share):
@@ -76,8 +95,9 @@ def run(
 
 def _generate(
     plan: Plan, where: Path, device: str, threads: int | None, strict: bool, max_cost: float | None,
-    share: Share | None, checked: Checked | None,
+    share: Share | None, checked: Checked | None, ray: RayOptions | None,
 ) -> Run:  # fmt: skip
+    from loopsim.executors import RayExecutor
     from loopsim.runner import ModelPool, run_plan
 
     if share is not None:
@@ -89,19 +109,14 @@ def _generate(
                 "makes more of them",
                 "notice:", "yellow",
             )  # fmt: skip
+    if ray is not None and threads is None and not (where / "manifest.json").exists():
+        threads = max(1, int(ray.cpus))  # as many as a worker has
     pool = ModelPool(device, on_load=say)
     with progress_shown() as watch:
         done = run_plan(
-            plan,
-            where,
-            threads=threads,
-            strict=strict,
-            watch=watch,
-            pool=pool,
-            max_cost=max_cost,
-            share=share,
-            checked=checked,
-        )
+            plan, where, threads=threads, strict=strict, watch=watch, pool=pool, max_cost=max_cost, share=share,
+            executor=None if ray is None else RayExecutor(ray, device, say), checked=checked,
+        )  # fmt: skip
     if pool.meter.spent:
         say(f"hosted models have cost about ${pool.meter.spent:.4f}")
     return done

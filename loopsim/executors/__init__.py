@@ -1,6 +1,7 @@
-"""Where cohorts are carried on: in this process."""
+"""Where cohorts are carried on: in this process, or on a Ray cluster."""
 
 from loopsim.executors.base import Advanced, Executor, Job, Span
 from loopsim.executors.local import LocalExecutor
+from loopsim.executors.ray_driver import RayExecutor, RayOptions
 
-__all__ = ["Advanced", "Executor", "Job", "LocalExecutor", "Span"]
+__all__ = ["Advanced", "Executor", "Job", "LocalExecutor", "RayExecutor", "RayOptions", "Span"]

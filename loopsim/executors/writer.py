@@ -1,4 +1,4 @@
-"""Storing iterations in the background, in order."""
+"""Storing iterations in the background."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 
 from loopsim.engine import Iteration
-from loopsim.records import Step
+from loopsim.executors.batch import Batch
 from loopsim.store import Run
 
 FLUSH_SECONDS = 5.0
@@ -55,34 +55,17 @@ class Writer:
                 pass
 
     def _store(self) -> None:
-        held: list[Step] = []
-        cohort, size, since = "", 0, time.monotonic()
-
-        def flush() -> None:
-            nonlocal size, since
-            if held:
-                self.run.commit(cohort, held)
-                held.clear()
-            size, since = 0, time.monotonic()
-
+        batch = Batch(self.run)
         while True:
             try:
                 item = self._queue.get(timeout=FLUSH_SECONDS)
             except queue.Empty:
-                flush()
+                batch.flush()
                 continue
             if item is None:
                 self._ended = True
-                flush()
+                batch.flush()
                 return
-            if item.cohort.id != cohort or (held and held[-1].t + 1 != item.t):
-                flush()
-                cohort = item.cohort.id
-            if item.failures:
-                flush()  # what came before must be there when the failure is: a resumed run leaves the failed one out
-            for failure in item.failures:
-                self.run.record_failure(cohort, failure)
-            held += item.steps
-            size += sum(len(step.image or b"") for step in item.steps)
-            if time.monotonic() - since > FLUSH_SECONDS or size > FLUSH_BYTES:
-                flush()
+            batch.add(item)
+            if time.monotonic() - batch.since > FLUSH_SECONDS or batch.size > FLUSH_BYTES:
+                batch.flush()

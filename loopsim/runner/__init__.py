@@ -2,7 +2,7 @@
 
 from loopsim.models.pool import ModelPool
 from loopsim.runner.branches import read_branch
-from loopsim.runner.notices import check_device, notices
+from loopsim.runner.notices import check_device, check_executor, notices
 from loopsim.runner.plans import run_plan, unfinished
 from loopsim.runner.preflight import Checked, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
@@ -13,6 +13,7 @@ __all__ = [
     "Progress",
     "Watcher",
     "check_device",
+    "check_executor",
     "check_plan",
     "describe_failures",
     "notices",

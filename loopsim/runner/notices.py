@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from loopsim import catalog, models
 from loopsim.errors import NotAtHand, UsageError
+from loopsim.executors import RayOptions
 from loopsim.models.inside import Encoder, encoder_of_embedder, encoders_inside
 from loopsim.plan import Plan
 from loopsim.presets.embedders import DEFAULT_JUDGE
@@ -27,6 +28,25 @@ def check_device(name: str) -> None:
         from loopsim.models.torch_setup import pick_device
 
         pick_device(name)
+
+
+def check_executor(name: str, options: RayOptions, shard: str | None, max_cost: float | None) -> None:
+    """Refuse an executor that cannot be, or options that it would not heed.
+
+    Raises:
+        UsageError: it is none, or something given beside it does not go with it.
+    """
+    if name not in ("local", "ray"):
+        raise UsageError(f"unknown executor {name!r}: it is local or ray")
+    if name == "local" and options != RayOptions():
+        raise UsageError(
+            "--address, --workers, --num-gpus, --num-cpus, --captioners and --driver-writes are for a cluster: add "
+            "--executor ray"
+        )
+    if name == "ray" and shard is not None:
+        raise UsageError("--shard and --executor ray are two ways to share out one run: give one of them")
+    if name == "ray" and max_cost is not None:
+        raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --executor")
 
 
 def notices(plan: Plan) -> list[str]:

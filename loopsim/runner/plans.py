@@ -65,6 +65,12 @@ def run_plan(
         DeviceLost: the device is of no use to this process any more.
     """
     specs = [spec for condition in plan.conditions for spec in condition.chain]
+    hosted = next((spec.model for spec in specs if is_hosted(spec.model)), None)
+    if executor is not None and hosted is not None:
+        raise UsageError(
+            f"{hosted} is hosted: it waits for its service and not for this machine, and no cluster makes it faster; "
+            "leave out --executor"
+        )
     if max_cost is not None and share is not None:
         raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
     if (out / "manifest.json").is_file():

@@ -1,0 +1,102 @@
+"""What a driver still has to hand out: pure book-keeping of cohorts, attempts and waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loopsim.executors.base import Span
+from loopsim.records import Cohort, Step
+from loopsim.seeds import digest
+
+Key = tuple[str, int]
+"""Cohort and last iteration of a span: a cohort with holes has several spans."""
+
+
+@dataclass
+class _State:
+    cohort: Cohort
+    until: int
+    last: tuple[Step, ...]
+    failed: dict[str, int]
+    attempts: int = 0
+    not_before: float = 0.0
+    out: bool = False
+    chain: str = field(default="")
+
+
+class Work:
+    """Every span that is not finished.
+
+    Args:
+        spans: what is to be made, in the order of the plan.
+        attempts: how often a span is tried without getting any further, before it is given up.
+        backoff: seconds until the second attempt; each further one waits twice as long. Together they must be longer
+            than a cluster takes to see that a node is dead, or all attempts go to that node.
+    """
+
+    def __init__(self, spans: Sequence[Span], attempts: int, backoff: float) -> None:
+        self.attempts, self.backoff = attempts, backoff
+        self.given_up: dict[Key, str] = {}
+        self._open: dict[Key, _State] = {}
+        for span in spans:
+            chain = digest([spec.identity() for spec in span.cohort.trajectories[0].condition.chain])
+            state = _State(span.cohort, span.until, tuple(span.last), dict(span.failed), chain=chain)
+            self._open[span.cohort.id, span.until] = state
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left, neither waiting nor handed out."""
+        return not self._open
+
+    def take(self, now: float, chain: str | None = None) -> Key | None:
+        """The next span to hand out; one of the same chain first, so that a worker keeps its models."""
+        ready = [key for key, state in self._open.items() if not state.out and state.not_before <= now]
+        if not ready:
+            return None
+        key = next((key for key in ready if self._open[key].chain == chain), ready[0])
+        self._open[key].out = True
+        return key
+
+    def state(self, key: Key) -> tuple[Cohort, tuple[Step, ...], Mapping[str, int]]:
+        """Cohort, last steps and failures of a span."""
+        state = self._open[key]
+        return state.cohort, state.last, state.failed
+
+    def chain(self, key: Key) -> str:
+        """What tells the models of a span from others."""
+        return self._open[key].chain
+
+    def advanced(self, key: Key, last: Sequence[Step], failed: Mapping[str, int]) -> None:
+        """A span got further, or to its end."""
+        state = self._open[key]
+        state.failed |= failed
+        state.last, state.out, state.attempts, state.not_before = tuple(last), False, 0, 0.0
+        alive = any(state.failed.get(t.id, state.until + 1) > state.until for t in state.cohort.trajectories)
+        t = last[0].t if last else -1
+        if t >= state.until or not alive:
+            del self._open[key]
+
+    def broke(self, key: Key, message: str, now: float, most: int | None = None) -> bool:
+        """A span did not get further; whether it is given up.
+
+        Args:
+            key: the span.
+            message: why.
+            now: the time.
+            most: attempts for this kind of reason, where there are fewer.
+        """
+        state = self._open[key]
+        state.out = False
+        state.attempts += 1
+        if state.attempts >= min(self.attempts, most or self.attempts):
+            self.given_up[key] = message
+            del self._open[key]
+            return True
+        state.not_before = now + self.backoff * 2 ** (state.attempts - 1)
+        return False
+
+    def waits(self, now: float) -> float:
+        """Seconds until something can be handed out; 0 where something can be now."""
+        times = [max(0.0, state.not_before - now) for state in self._open.values() if not state.out]
+        return min(times, default=0.0)

@@ -1,0 +1,179 @@
+"""What a driver hands out, without any cluster: attempts, waits, slices and what becomes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopsim.engine import Settings
+from loopsim.errors import UsageError
+from loopsim.executors import RayOptions, Span
+from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, light, start_pictures
+from loopsim.executors.work import Work
+from loopsim.models.mock import MockGenerator
+from loopsim.models.pool import ModelPool
+from loopsim.runner import check_executor, run_plan
+from loopsim.store import create_run
+from tests.test_runner import contents
+
+
+def spans(plan) -> list[Span]:
+    return [Span(cohort, (), plan.experiment.iterations, {}) for cohort in plan.cohorts]
+
+
+@pytest.fixture
+def work(planned) -> Work:
+    return Work(spans(planned(cohort=2)), attempts=4, backoff=1.0)
+
+
+def test_spans_are_handed_out_in_order_and_once(work):
+    assert [work.take(0.0) for _ in range(4)] == [("c0000", 4), ("c0001", 4), ("c0002", 4), None]
+
+
+def test_a_worker_gets_what_it_has_models_for(planned):
+    two = Work(spans(planned(cohort=6, captioner={"model": "mock", "temperature": [0.1, 0.2]})), 4, 1.0)
+    first = two.take(0.0)
+    second = two.take(0.0, two.chain(first))
+    assert two.chain(first) != two.chain(second)  # nothing else was left
+    two.broke(first, "lost", 0.0)
+    two.broke(second, "lost", 0.0)
+    assert two.take(9.0, two.chain(second)) == second
+
+
+def test_waits_double_and_end(work):
+    key = work.take(0.0)
+    assert not work.broke(key, "lost", 10.0)
+    assert work.take(10.5, None) == ("c0001", 4)
+    assert work.take(11.0) == key
+    assert not work.broke(key, "lost", 20.0)
+    work.take(20.0)
+    assert work.waits(20.0) == 2.0
+    assert work.take(22.0) == key
+    assert not work.broke(key, "lost", 30.0)
+    assert work.take(34.0) == key
+    assert work.broke(key, "for the fourth time", 40.0)
+    assert work.given_up == {key: "for the fourth time"}
+
+
+def test_getting_further_forgives(work, planned):
+    plan = planned(cohort=2)
+    key = work.take(0.0)
+    task = Task(plan.cohorts[0], settings(plan), (), {}, 1, {})
+    with encoders() as encoder:
+        done = do_slice(task, ModelPool("cpu"), encoder, None, 60)
+    for _ in range(9):
+        assert not work.broke(key, "lost", 0.0)
+        work.take(1e9)
+        work.advanced(key, done.last, {})
+        work.take(1e9)
+    assert work.state(key)[1] == done.last
+
+
+def test_the_waits_together_are_longer_than_a_cluster_takes_to_see_a_dead_node():
+    options = RayOptions()
+    assert sum(options.backoff * 2**k for k in range(options.attempts - 1)) > 30
+
+
+# ---- slices ----------------------------------------------------------------------------------------------------------
+
+
+def settings(plan) -> Settings:
+    return Settings(plan.experiment.seed, False, plan.experiment.image_format, plan.experiment.iterations)
+
+
+def test_slices_one_after_the_other_are_the_run(planned, tmp_path):
+    plan = planned(starts=["a red house", "fail", "the blue sea"], cohort=4)
+    run = create_run(tmp_path / "run", plan, {}, 1)
+    for cohort in plan.cohorts:
+        last, failed, slices = (), {}, 0
+        while not last or last[0].t < 4:
+            with encoders() as encoder:
+                done = do_slice(Task(cohort, settings(plan), last, failed, 4, {}), ModelPool("cpu"), encoder, run, 0.0)
+            assert isinstance(done, Done)
+            assert done.made == ()
+            last, failed, slices = done.last, failed | done.failed, slices + 1
+        assert slices == 5  # one for each iteration and the starts: no time is given
+    assert contents(run) == contents(run_plan(plan, tmp_path / "whole"))
+
+
+def test_a_slice_done_twice_is_stored_once(planned, tmp_path):
+    plan = planned(cohort=6)
+    run = create_run(tmp_path / "run", plan, {}, 1)
+    for until in (2, 4, 3):  # as of a worker that was taken for dead, and was not
+        with encoders() as encoder:
+            do_slice(Task(plan.cohorts[0], settings(plan), (), {}, until, {}), ModelPool("cpu"), encoder, run, 60.0)
+    assert contents(run) == contents(run_plan(plan, tmp_path / "whole"))
+
+
+def test_two_workers_that_stored_the_same_iterations_at_the_same_moment_are_stored_once_in_the_end(planned, tmp_path):
+    plan = planned()
+    whole = run_plan(plan, tmp_path / "whole")
+    run = create_run(tmp_path / "run", plan, {}, 1)
+    (cohort,) = run.cohorts
+    for first, last in ((0, 2), (1, 4)):
+        run.commit(cohort, [step for t in range(first, last + 1) for step in whole.steps_at(cohort, t)])
+    run.compact()
+    assert contents(run) == contents(whole)
+
+
+def test_start_pictures_travel_with_the_first_slice(planned, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "start.png")
+    plan = planned(starts={"images": [str(tmp_path / "start.png")]}, iterations=1)
+    whole = run_plan(plan, tmp_path / "whole")
+    run = create_run(tmp_path / "run", plan, {}, 1)
+    pictures = start_pictures(plan.cohorts[0])
+    (tmp_path / "start.png").unlink()  # another machine has no such file
+    with encoders() as encoder:
+        done = do_slice(Task(plan.cohorts[0], settings(plan), (), {}, 1, pictures), ModelPool("cpu"), encoder, run, 60)
+    assert isinstance(done, Done)
+    assert contents(run) == contents(whole)
+
+
+def test_pictures_stay_behind_unless_they_are_gone_on_from(planned, tmp_path):
+    plain = planned(iterations=1)
+    run = run_plan(plain, tmp_path / "run")
+    steps = run.steps_at("c0000", 1)
+    assert all(step.image is None for step in light(plain.cohorts[0], steps))
+    varied = planned(controls=[{"image_to_image": {"strength": 0.5}}], generator="postcards").cohorts[-1]
+    assert light(varied, steps) == tuple(steps)
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (RuntimeError("the weights are broken"), "all"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+    ],
+)
+def test_what_breaks_a_slice_is_a_value(planned, monkeypatch, error, what):
+    plan = planned(cohort=6)
+
+    def fail(self, prompt, seed):
+        raise error
+
+    monkeypatch.setattr(MockGenerator, "_draw", fail)
+    with encoders() as encoder:
+        broken = do_slice(Task(plan.cohorts[0], settings(plan), (), {}, 4, {}), ModelPool("cpu"), encoder, None, 60)
+    assert isinstance(broken, Broken)
+    assert (broken.what, str(error) in broken.message, "Traceback" in broken.details) == (what, True, True)
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("slurm", RayOptions(), None, None), "unknown executor 'slurm': it is local or ray"),
+        (("local", RayOptions(workers=2), None, None), "are for a cluster: add --executor ray"),
+        (("ray", RayOptions(), "1/2", None), "two ways to share out one run"),
+        (("ray", RayOptions(), None, 1.0), "--max-cost cannot be kept by several processes"),
+    ],
+)
+def test_options_that_do_not_go_together(words, said):
+    with pytest.raises(UsageError, match=said):
+        check_executor(*words)
+    check_executor("ray", RayOptions(workers=2, gpus=0.5), None, None)
+    check_executor("local", RayOptions(), "1/2", 1.0)
