@@ -40,6 +40,8 @@ Loopsim.curves = (() => {
     const wanted = entry();
     try {
       await Loopsim.load(wanted.file, wanted.version);
+      // Reading 5 MB of script takes a second on a slow machine: the page is there first.
+      if (!window.Plotly) await new Promise((done) => (window.requestIdleCallback || setTimeout)(done, { timeout: 500 }));
       if (!window.Plotly) await Loopsim.script("page/plotly.min.js");
     } catch (error) { none(error.message); return; }
     if (wanted !== entry()) return;
