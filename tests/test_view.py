@@ -91,7 +91,7 @@ def test_a_run_is_seen_from_before_it_begins_until_it_is_measured_and_extended(p
     assert {flag["name"] for flag in seen["flags"]} >= {"black_image", "empty_caption"}
     assert seen["headline"] == ["All steps are made, and not measured yet: `loopsim measure DIR` does it."]
     assert {c["metric"] for c in head_of(follower)["curves"]} >= {"word_entropy", "caption_words"}
-    assert "of words only and of 8 trajectories" in seen["notes"][0]
+    assert "of words only, and of the 8 trajectories" in seen["notes"][0]
 
     run = open_run(out)
     with run.writing():
