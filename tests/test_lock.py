@@ -98,3 +98,10 @@ def test_a_file_system_without_locks_is_said_and_written_to(tmp_path: Path, monk
     with holding(tmp_path, said.append):
         assert holder(tmp_path) == Holder(False)
     assert said == ["[Errno 95] Operation not supported"]
+
+
+def test_of_shares_one_that_may_live_elsewhere_is_named_before_one_that_died_here(tmp_path: Path):
+    (tmp_path / ".shards").mkdir()
+    (tmp_path / ".shards" / "1-of-2.lock").write_text(f"{socket.gethostname()} 12\n")
+    (tmp_path / ".shards" / "2-of-2.lock").write_text("elsewhere.example 13\n")
+    assert holder(tmp_path) == Holder(False, "elsewhere.example", 13)

@@ -111,7 +111,12 @@ def holder(path: Path) -> Holder:
     if whole.held:
         return whole
     shares = [holder_of(file) for file in sorted((path / ".shards").glob("*.lock"))]
-    return next((one for one in shares if one.held), next((one for one in shares if one.host), whole))
+    # One on another machine may be alive although its lock is not seen from here.
+    for sign in ("held", "elsewhere", "host"):
+        found = next((one for one in shares if getattr(one, sign)), None)
+        if found is not None:
+            return found
+    return whole
 
 
 def holder_of(file: Path) -> Holder:

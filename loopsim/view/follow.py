@@ -26,7 +26,7 @@ PAUSE = 1.0
 """Seconds between two looks."""
 SHARE = 0.25
 """Of the time, at most, that is spent looking: on a slow file system, or at a large run, looks become fewer."""
-_OURS = frozenset({"steps", "starts", "experiment.yaml", "trajectories.parquet", "manifest.json", "checksums", ".lock"})
+_OURS = frozenset({"steps", "starts", "experiment.yaml", "trajectories.parquet", "manifest.json", "checksums"})
 """What a directory may hold that is about to become a run."""
 
 log = logging.getLogger("loopsim.view")
@@ -226,7 +226,7 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path}: there is nothing here. `loopsim run EXPERIMENT --out {path}` makes a run here")
     if not path.is_dir():
         raise UsageError(f"{path}: this is a file; give the directory of a run")
-    other = sorted(p.name for p in path.iterdir() if p.name not in _OURS and not p.name.startswith(".tmp-"))
+    other = sorted(p.name for p in path.iterdir() if p.name not in _OURS and not p.name.startswith("."))
     if (path / "data" / "head.json").is_file():
         raise UsageError(f"{path}: this is a report, not a run: open {path / 'index.html'} in a browser")
     if other:

@@ -31,8 +31,8 @@ def notes_of(facts: dict[str, Any], doing: Activity, early: pd.DataFrame | None,
         notes.insert(0, f"The newest cannot be read, so this is what was seen before: {trouble}")
     if early is not None and len(early):
         notes.append(
-            f"Curves are of words only, and of the {_numbers(early)} that have got farthest; they are made anew while the "
-            "run goes. Those of distances, motifs and memory need vectors, which are made at its end."
+            f"Curves are of words only, and of the {_numbers(early)} that have got farthest; they are made anew while "
+            "the run goes. Those of distances, motifs and memory need vectors, which are made at its end."
         )
     elif not facts["measured"] and facts["verdicts"]:
         notes.append("The run has gone on since it was measured: curves, maps and motifs are of what there was then.")
