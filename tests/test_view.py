@@ -89,9 +89,12 @@ def test_a_run_is_seen_from_before_it_begins_until_it_is_measured_and_extended(p
     assert (seen["state"], seen["done"], seen["total"], seen["measured"]) == ("finished", 24, 24, False)
     assert len(seen["failures"]) == 2
     assert {flag["name"] for flag in seen["flags"]} >= {"black_image", "empty_caption"}
-    assert seen["headline"] == ["All steps are made, and not measured yet: `loopsim measure DIR` does it."]
+    assert seen["headline"] == [f"All steps are made, and not measured yet: `loopsim measure {out}` does it."]
     assert {c["metric"] for c in head_of(follower)["curves"]} >= {"word_entropy", "caption_words"}
-    assert "of words only, and of the 8 trajectories" in seen["notes"][0]
+    assert seen["notes"] == ["Curves are of words only: those of distances, motifs and memory need vectors."]
+    assert {d["name"] for d in head_of(follower)["downloads"]} & {"measurements.csv", "captions.csv"} == {
+        "captions.csv"
+    }
 
     run = open_run(out)
     with run.writing():
@@ -246,6 +249,22 @@ def test_looking_changes_nothing_in_the_run(planned: Planner, out: Path):
     follower.look()
     follower.stop()
     assert everything(out) == before
+
+
+def test_curves_of_a_run_that_goes_say_whose_they_are(planned: Planner, out: Path, look_until):
+    run = run_plan(planned(starts=STARTS, iterations=2), out)
+    with run.writing():
+        run.experiment = {**run.experiment, "iterations": 3}  # type: ignore[dict-item]
+        (out / "experiment.yaml").write_text(
+            (out / "experiment.yaml").read_text().replace("iterations: 2", "iterations: 3")
+        )
+        follower = Follower(out)
+        look_until(follower, lambda f: f.seen and f.seen.early)
+        seen = run_in(follower)
+        assert seen["state"] == "running"
+        assert "of words only, and of the 8 trajectories of each condition" in seen["notes"][0]
+        assert head_of(follower)["downloads"] == []
+    follower.stop()
 
 
 # ---- going wrong -----------------------------------------------------------------------------------------------------

@@ -180,10 +180,11 @@ class Follower:
         site = Site([member.run], self._options, [member])
         # All that there may be: a flag that appears for the first time must not give the others new numbers.
         site.flags = list(dict.fromkeys([*FLAGS, *site.flags]))
-        if early is not None:
-            site.measured = [early.frame]
         if working:  # tables of everything said so far take long, and are old in a second
             site.downloads = {}
+        if early is not None:
+            site.downloads = site.downloads  # made now: curves for the moment are no measurements to take away
+            site.measured = [early.frame]
         facts = site.head()
         if early is not None:
             for curve in facts["curves"]:
@@ -206,7 +207,7 @@ class Follower:
         facts = seen.facts["runs"][0]
         early = None if seen.early is None else seen.early.frame
         changes = {
-            "state": doing.state, "rate": doing.rate, "headline": headline_of(facts, doing),
+            "state": doing.state, "rate": doing.rate, "headline": headline_of(facts, doing, self.path),
             "notes": notes_of(facts, doing, early, trouble),
         }  # fmt: skip
         head = {**seen.facts, "runs": [{**facts, **changes}]}
