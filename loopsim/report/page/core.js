@@ -112,6 +112,7 @@ const Loopsim = (() => {
     if (!found) return null;
     const i = row - found.row, k = t - found.t;
     const get = (name) => { const line = found[name][i]; return line && line[k] !== undefined ? line[k] : null; };
+    if (get("picture") === null) return null; // stored since: the chunk that is here is the one before
     return {
       row, t, text: get("text"), drawn: get("drawn"), flags: get("flags") || [], seeds: get("seeds") || [null, null],
       tokens: get("tokens") || [null, null], seconds: get("seconds"), parent: get("parent"), picture: get("picture"),
