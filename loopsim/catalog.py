@@ -127,4 +127,6 @@ def settings_of(role: AnyRole, name: str, given: Mapping[str, Setting]) -> dict[
     settings = {**base, **own, **{k: v for k, v in given.items() if v is not None}}
     if own.get("loras") and given.get("loras"):
         settings["loras"] = with_own_loras(str(own["loras"]), str(given["loras"]))
+    if settings.get("variant") == "native":  # the plain weights, where a preset would take others
+        settings["variant"] = None
     return settings

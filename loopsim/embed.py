@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from loopsim import images
 from loopsim.errors import UsageError
-from loopsim.models import load_embedder
+from loopsim.models import load_embedder, unread
 from loopsim.models.base import Embedder
 from loopsim.provenance import describe_embedder
 from loopsim.store import Run
@@ -47,7 +47,7 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
         run: the run.
         name: an embedder `loopsim models` lists, `MODEL/PRETRAINED` of open_clip, a hub id, or a directory.
         device: where to embed.
-        on_load: called with a line when the model is loaded.
+        on_load: called with a line when the model is loaded, and with one where it reads only texts or only pictures.
 
     Returns:
         The number of steps embedded now; 0 where the vectors were imported under that name.
@@ -70,7 +70,10 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
         return 0
     if on_load is not None:
         on_load(f"embedding with {name}")
-    once, count = _passes(load_embedder(name, device, weights.get("commit"))), 0
+    embedder, count = load_embedder(name, device, weights.get("commit")), 0
+    once, unseen = _passes(embedder), unread(name, embedder.modalities)
+    if on_load is not None and unseen is not None:
+        on_load(unseen)
     if not embedded:  # only now: vectors are not given up for an embedder that cannot be loaded
         _begin_anew(run, folder, weights)
     for shard, (first, last) in todo:

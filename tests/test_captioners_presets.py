@@ -14,14 +14,20 @@ from loopsim.presets.embedders import DEFAULT_JUDGE, EMBEDDERS
 from loopsim.presets.entry import OPEN_CLIP, SENTENCE, TRANSFORMERS, TRANSFORMERS_EMBEDDER, of_postcards
 from loopsim.runner import notices
 
-# Name: hub id, family, licence, parameters in 10⁹ (None: not on the card), whether the hub asks for terms.
+# Name: hub id, family, licence, parameters in 10⁹, whether the hub asks for terms.
 CAPTIONER_CARDS = {
     "blip-base": ("Salesforce/blip-image-captioning-base", "BLIP", "BSD 3-Clause", 0.247, False),
     "blip-large": ("Salesforce/blip-image-captioning-large", "BLIP", "BSD 3-Clause", 0.47, False),
     "blip2-opt-2.7b": ("Salesforce/blip2-opt-2.7b", "BLIP-2", "MIT", 3.74, False),
     "blip2-flan-t5-xl": ("Salesforce/blip2-flan-t5-xl", "BLIP-2", "MIT", 3.94, False),
     "instructblip-flan-t5-xl": ("Salesforce/instructblip-flan-t5-xl", "InstructBLIP", "MIT", 4.02, False),
-    "instructblip-vicuna-7b": ("Salesforce/instructblip-vicuna-7b", "InstructBLIP", "", 7.91, False),
+    "instructblip-vicuna-7b": (
+        "Salesforce/instructblip-vicuna-7b",
+        "InstructBLIP",
+        "non-commercial (Vicuna, LLaMA)",
+        7.91,
+        False,
+    ),
     "git-base-coco": ("microsoft/git-base-coco", "GIT", "MIT", 0.177, False),
     "git-large-coco": ("microsoft/git-large-coco", "GIT", "MIT", 0.394, False),
     "kosmos-2": ("microsoft/kosmos-2-patch14-224", "Kosmos-2", "MIT", 1.66, False),
@@ -45,12 +51,20 @@ CAPTIONER_CARDS = {
     "smolvlm-2.2b": ("HuggingFaceTB/SmolVLM-Instruct", "SmolVLM", "Apache 2.0", 2.25, False),
     "gemma-3-4b": ("google/gemma-3-4b-it", "Gemma 3", "Gemma", 4.3, True),
     "gemma-3-12b": ("google/gemma-3-12b-it", "Gemma 3", "Gemma", 12.2, True),
-    "gemma-4-e2b": ("google/gemma-4-E2B-it", "Gemma 4", "Apache 2.0", None, False),
-    "internvl3-1b": ("OpenGVLab/InternVL3-1B-hf", "InternVL", "", 0.94, False),
-    "internvl3-8b": ("OpenGVLab/InternVL3-8B-hf", "InternVL", "", 7.94, False),
+    "gemma-4-e2b": ("google/gemma-4-E2B-it", "Gemma 4", "Apache 2.0", 5.55, False),
+    "internvl3-1b": ("OpenGVLab/InternVL3-1B-hf", "InternVL", "Qwen", 0.94, False),
+    "internvl3-8b": ("OpenGVLab/InternVL3-8B-hf", "InternVL", "Qwen", 7.94, False),
     "pixtral-12b": ("mistral-community/pixtral-12b", "Pixtral", "Apache 2.0", 12.68, False),
     "mistral-small-3.1-24b": ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "Mistral 3", "Apache 2.0", 24.0, False),
 }
+
+# Parameters of both towers in 10⁶; those of transformers and sentence-transformers were counted on networks built from
+# the cards' configurations, with no weights.
+EMBEDDER_MILLIONS = {
+    "clip-vit-b-32": 151.3, "clip-vit-l-14": 427.6, "clip-openai-l-14": 427.6, "siglip-so400m": 878,
+    "siglip2-b-16": 375, "siglip2-so400m": 1136, "dinov2-b": 86.6, "dinov2-l": 304.4, "dinov3-b": 85.7,
+    "all-mpnet-base-v2": 109.5, "all-minilm-l6-v2": 22.7,
+}  # fmt: skip
 
 # Name: adapter, location, family, licence, tokens read, whether the hub asks for terms.
 EMBEDDER_CARDS = {
@@ -83,10 +97,8 @@ def test_what_is_said_of_a_captioner_is_what_its_card_says(entry):
     assert (entry.adapter, entry.location, entry.family, entry.licence, entry.gated) == (
         TRANSFORMERS, location, family, licence, gated,
     )  # fmt: skip
-    if billions is None:
-        assert entry.vram_gb is None
-    else:  # two bytes a weight, rounded up to whole or half GB
-        assert 2 * billions <= entry.vram_gb <= 2 * billions + 1.2
+    # Two bytes a weight, rounded up to whole or half GB.
+    assert 2 * billions <= entry.vram_gb <= 2 * billions + 1.2
 
 
 @pytest.mark.parametrize("entry", EMBEDDERS, ids=lambda e: e.name)
@@ -96,6 +108,10 @@ def test_what_is_said_of_an_embedder_is_what_its_card_says(entry):
         return
     found = (entry.adapter, entry.location, entry.family, entry.licence, entry.token_limit, entry.gated)
     assert found == EMBEDDER_CARDS[entry.name]
+    # Embedders run in float32: four bytes a weight, rounded up to a tenth of a GB.
+    assert 0 <= entry.vram_gb - 4 * EMBEDDER_MILLIONS[entry.name] / 1000 < 0.101
+    only_pictures, only_texts = entry.family.startswith("DINO"), entry.adapter == SENTENCE
+    assert entry.reads == {"image"} - ({"image"} if only_texts else set()) | ({"text"} if not only_pictures else set())
 
 
 def test_no_card_is_of_a_model_that_is_not_there():

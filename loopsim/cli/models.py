@@ -49,7 +49,8 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
         cells = [[_cell(row, column) for column in _HOSTED_COLUMNS] for row in chosen]
         table("Hosted models", _HOSTED_COLUMNS, cells, whole="name")
         print_text(
-            "tokens: what the text encoder reads. GB: memory of the weights in bfloat16.\n"
+            "tokens: what the text encoder reads. GB: memory of the weights in bfloat16, "
+            "or of an embedder in float32, which it runs in.\n"
             "Any hub id (owner/name), model directory, or hosted model (openai:MODEL, anthropic:MODEL, google:MODEL, "
             "endpoint:NAME/MODEL) can be named too.\n"
             "Notes, locations and all settings: loopsim models --json. Try one out: loopsim models check NAME"

@@ -59,6 +59,7 @@ class GeneratorSettings(Strict):
     compile: bool | None = Field(None, strict=True)
     trust_remote_code: bool | None = Field(None, strict=True)
     allow_pickle: bool | None = Field(None, strict=True)
+    variant: str | None = Field(None, pattern=r"^\w[\w-]*$")
     request: Annotated[str, BeforeValidator(json_object)] | None = None
     price: PicturePrice | None = None
     batch_size: int | None = Field(None, ge=1, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -120,10 +120,18 @@ class _Pass:
                 modality: checked(states(self.run, embedder, modality), str(self.run.path))
                 for modality in self.run.modalities(embedder)
             }
+            self._note_unread(embedder, both)
             for modality, found in both.items():
                 for task in self._vectors(found):
                     yield replace(task, keys={"embedder": embedder, "modality": modality, **task.keys})
             yield from self._pairs(embedder, both)
+
+    def _note_unread(self, embedder: str, read: Container[str]) -> None:
+        """Say what an embedder has no vectors of: nothing stands in the measurements for it."""
+        if "text" not in read and len(self.captions.ts):
+            self.options.on_note(f"{embedder} has no vectors of texts, so texts are not measured by it")
+        if "image" not in read and "generator" in self.trajectories:
+            self.options.on_note(f"{embedder} has no vectors of pictures, so pictures are not measured by it")
 
     # ---- texts ---------------------------------------------------------------------------------------------------
 

@@ -250,7 +250,17 @@ class DiffusersGenerator(ImageGenerator):
         """Pipeline, scheduler, dtype, device, memory format, what was put on it, and what every call is given."""
         said = {
             name: self.settings[name]
-            for name in ("base", "loras", "refiner", "style", "suffix", "expand", "trust_remote_code", "allow_pickle")
+            for name in (
+                "base",
+                "loras",
+                "refiner",
+                "style",
+                "suffix",
+                "expand",
+                "trust_remote_code",
+                "allow_pickle",
+                "variant",
+            )
             if self.settings.get(name)
         } | ({} if self.settings.get("t5") is None else {"t5": self.settings["t5"]})
         return {

@@ -50,10 +50,10 @@ def load_pipeline(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -
             arguments.pop("requires_safety_checker", None)
             pipe = _of_single_file(kind, checkpoint, spec, arguments)
         elif (prior := checkpoint.prior()) is not None:
-            parts = _in_two_stages(checkpoint, prior, spec, arguments | _safety(spec))
+            parts = _in_two_stages(checkpoint, prior, spec, arguments | _safety(spec) | _variant(spec))
             pipe = kind(**parts | (_component(checkpoint, spec, dtype) if checkpoint.weights is not None else {}))
         else:
-            arguments |= _safety(spec) | {"revision": checkpoint.revision}
+            arguments |= _safety(spec) | _variant(spec) | {"revision": checkpoint.revision}
             if checkpoint.weights is not None:
                 arguments |= _component(checkpoint, spec, dtype)
             pipe = kind.from_pretrained(checkpoint.pipeline, **arguments)
@@ -76,7 +76,7 @@ def load_refiner(pipe: Any, spec: ModelSpec, dtype: torch.dtype) -> Any:
     try:
         return diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
             location, revision=spec.commits.get(location), dtype=dtype, text_encoder_2=pipe.text_encoder_2,
-            vae=pipe.vae, **_safety(spec),
+            vae=pipe.vae, **_safety(spec), **_variant(spec),
         )  # fmt: skip
     except _ERRORS as error:
         raise cannot_load("refiner", str(spec.settings["refiner"]), error, location) from error
@@ -128,6 +128,11 @@ def _safety(spec: ModelSpec) -> dict[str, Any]:
     # What is not said is left out: some pipelines do not know the words.
     found: dict[str, Any] = {} if spec.settings.get("allow_pickle") else {"use_safetensors": True}
     return found | ({"trust_remote_code": True} if spec.settings.get("trust_remote_code") else {})
+
+
+def _variant(spec: ModelSpec) -> dict[str, Any]:
+    """Which of several copies of the weights is read; a component that has no such copy is read without."""
+    return {"variant": spec.settings["variant"]} if spec.settings.get("variant") else {}
 
 
 def _component(checkpoint: Checkpoint, spec: ModelSpec, dtype: torch.dtype) -> dict[str, Any]:

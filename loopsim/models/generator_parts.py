@@ -11,6 +11,7 @@ from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.models.generator_classes import class_of
 from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
+from loopsim.models.hub_files import no_variant, parts_of, weights_of
 from loopsim.models.loras import check_loras, parse_loras
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
@@ -38,6 +39,8 @@ def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         _check_refiner(spec)
     if spec.settings.get("loras"):
         _check_loras(spec, checkpoint)
+    if spec.settings.get("variant") and Path(checkpoint.pipeline).is_dir():
+        _check_variant(spec, checkpoint)
     if not spec.settings.get("allow_pickle") and Path(checkpoint.pipeline).is_dir():
         _check_weights(spec, checkpoint)
 
@@ -128,6 +131,15 @@ def _check_loras(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     if not hasattr(kind, "load_lora_weights"):
         raise ModelError(f"{who}: a {kind.__name__} takes no loras; leave loras out")
     check_loras(loras, spec)
+
+
+def _check_variant(spec: ModelSpec, checkpoint: Checkpoint) -> None:
+    """Refuse a variant that no component of a directory comes in: diffusers would read the plain weights silently."""
+    folder, variant = Path(checkpoint.pipeline), str(spec.settings["variant"])
+    names = [path.relative_to(folder).as_posix() for path in folder.glob("*/*")]
+    found = weights_of("diffusers", names, variant=variant, pickles=True, parts=parts_of(checkpoint.read() or {}))
+    if not found.in_variant:
+        raise no_variant("generator", spec.model, variant, found.variants)
 
 
 def _check_weights(spec: ModelSpec, checkpoint: Checkpoint) -> None:

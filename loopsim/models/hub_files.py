@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from loopsim.errors import ModelError
 from loopsim.models.revisions import Wanted
 
 Library = Literal["diffusers", "transformers", "open_clip", "sentence-transformers", "lora"]
@@ -123,6 +124,15 @@ def wanted_of(
         return Wanted((*small, "*/*model.safetensors", "*/*model-?????-of-?????.safetensors"), without)
     more = ("[0-9]_*/model.safetensors",) if library == "sentence-transformers" else ()
     return Wanted((*small, "model.safetensors", "model-*.safetensors", *more))
+
+
+def no_variant(what: str, name: str, variant: str, variants: Iterable[str]) -> ModelError:
+    """The refusal of a variant that the weights do not come in."""
+    there = ", ".join(variants)
+    return ModelError(
+        f"{what} {name!r} has no weights of variant {variant!r}; it has {there or 'none but the plain ones'}. Write "
+        "variant: native for the plain ones"
+    )
 
 
 # ---- one folder ------------------------------------------------------------------------------------------------------

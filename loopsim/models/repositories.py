@@ -12,7 +12,7 @@ from loopsim import catalog, models
 from loopsim.errors import ModelError, NotAtHand
 from loopsim.models import embedder_kinds, revisions
 from loopsim.models.generator_files import locate, read_json
-from loopsim.models.hub_files import Library, Weights, parts_of, wanted_of, weights_of
+from loopsim.models.hub_files import Library, Weights, no_variant, parts_of, wanted_of, weights_of
 from loopsim.models.loras import choose_lora, parse_loras
 from loopsim.models.pickles import pickled
 from loopsim.models.revisions import EVERYTHING, Wanted
@@ -248,10 +248,10 @@ def _refuse(place: Place, needs: revisions.Needs, weights: Weights, library: Lib
         where = ", ".join(part for part in weights.pickled if part)
         raise pickled(place.what, place.name, f"the weights{f' of {where}' if where else ''} are pickles")
     if needs.asked and place.variant is not None and weights.files and not weights.in_variant:
-        there = f"it has {', '.join(weights.variants)}" if weights.variants else "it has none in another precision"
-        raise ModelError(
-            f"{place.what} {place.name!r} has no weights of variant {place.variant!r}; {there}. Leave variant out for "
-            "its plain weights"
+        raise no_variant(place.what, place.name, place.variant, weights.variants)
+    if not needs.asked and place.variant is not None and weights.files and not weights.in_variant:
+        raise _in_part(
+            place, needs, "", _wanted(place), f" of variant {place.variant!r} (variant: native takes the plain ones)"
         )
     lacking = ", ".join(weights.lacking)
     if weights.lacking and not needs.asked:
@@ -264,9 +264,9 @@ def _refuse(place: Place, needs: revisions.Needs, weights: Weights, library: Lib
         )
 
 
-def _in_part(place: Place, needs: revisions.Needs, lacking: str, wanted: Wanted) -> NotAtHand:
+def _in_part(place: Place, needs: revisions.Needs, lacking: str, wanted: Wanted, more: str = "") -> NotAtHand:
     hub = revisions.hub_id(place.repository) or place.repository
     return NotAtHand(
         f"{place.what} {place.name!r}: the cache has {hub} in part only; it lacks the weights"
-        f"{f' of {lacking}' if lacking else ''}. {revisions.to_download(hub, place.revision, wanted)}"
+        f"{f' of {lacking}' if lacking else ''}{more}. {revisions.to_download(hub, place.revision, wanted)}"
     )

@@ -13,7 +13,7 @@ from loopsim.models.revisions import hub_id
 from loopsim.presets.styles import negative_of
 from loopsim.records import ModelSpec, Setting
 
-_DIFFUSION_ONLY = ("steps", "base", "loras", "refiner", "t5", "compile", "safety_checker")
+_DIFFUSION_ONLY = ("steps", "base", "loras", "refiner", "t5", "compile", "safety_checker", "variant")
 _EMU3_UNIT = 8
 """Pixels of a side that one token stands for; fixed in its processor."""
 

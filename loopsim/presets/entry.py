@@ -20,7 +20,7 @@ SENTENCE = "loopsim.models.sentence:SentenceEmbedder"
 
 
 WEIGHT_SETTINGS = (
-    "revision", "dtype", "base", "loras", "refiner", "t5", "safety_checker", "placement", "compile",
+    "revision", "variant", "dtype", "base", "loras", "refiner", "t5", "safety_checker", "placement", "compile",
     "trust_remote_code", "allow_pickle",
 )  # fmt: skip
 """Settings that decide what is loaded: conditions that differ in others share one loaded model."""
