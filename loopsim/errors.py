@@ -6,7 +6,7 @@
     │   ├── OtherExperimentError    the directory holds a run of another experiment
     │   └── NothingToDraw           a figure needs what the run does not have
     ├── ModelError                  a model is unknown, not a model, or cannot be loaded              (exit status 2)
-    │   └── NotAtHand               it is neither in the cache, nor can the hub be asked about it
+    │   └── NotAtHand               it is not in the cache and the hub cannot be asked; or its key is missing
     ├── StoreError                  the run directory cannot be read or written                       (exit status 1)
     ├── RunFailed                   some trajectories failed, or all at once                     (exit status 1)
     ├── DeviceLost                  only a new process can use the device again: run it again     (exit status 75)
@@ -58,7 +58,8 @@ class ModelError(LoopsimError):
 
 
 class NotAtHand(ModelError):
-    """Nothing can be said of a model: it is not in the cache (or in part only), and the hub cannot be asked."""
+    """This machine lacks something that a run needs: a model that is not in the cache (or in part only) while the hub
+    cannot be asked, the key or address of a hosted one. Elsewhere the same plan may be carried out."""
 
 
 class StoreError(LoopsimError):

@@ -175,6 +175,7 @@ def _spec(role: str, name: str, settings: Sequence[str]) -> ModelSpec:
 
 
 def _needs_text(needs: Needs, price: str | None, device: str) -> str:
+    dtype = "float32" if needs.role == "embedder" else "bfloat16"
     known = [
         ("family", needs.family),
         ("draws", needs.native),
@@ -185,7 +186,7 @@ def _needs_text(needs: Needs, price: str | None, device: str) -> str:
         ("here", "yes" if needs.here else None),
         ("beside it", "; ".join(needs.parts) or None),
         ("download", None if needs.download_gb is None else f"{needs.download_gb:.1f} GB"),
-        ("memory", None if needs.memory_gb is None else f"{needs.memory_gb:g} GB for the weights in bfloat16"),
+        ("memory", None if needs.memory_gb is None else f"{needs.memory_gb:g} GB for the weights in {dtype}"),
         ("device", device),
         ("price", price),
     ]

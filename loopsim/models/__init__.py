@@ -121,18 +121,8 @@ def modalities_of(name: str) -> frozenset[str]:
     return cast(Embedder, _adapter(entry)).reads(entry.path(), name)
 
 
-def one_sided(name: str) -> str | None:
-    """What an embedder does not read, and so is not measured by it, in words; None if it reads both.
-
-    Raises:
-        ModelError: as `modalities_of`.
-        NotAtHand: as `modalities_of`.
-    """
-    return unread(name, modalities_of(name))
-
-
 def unread(name: str, modalities: frozenset[str]) -> str | None:
-    """The same, where it is known what it reads."""
+    """What an embedder does not read, and so is not measured by it, in words; None if it reads both."""
     if modalities == {"image"}:
         return f"the embedder {name} sees pictures only: texts are not measured by it"
     if modalities == {"text"}:

@@ -48,7 +48,7 @@ class Needs:
     download_gb: float | None
     """GB (10⁹ bytes) of weights that would be downloaded."""
     memory_gb: float | None
-    """GB that the weights need in bfloat16, without what a batch needs on top."""
+    """GB that the weights need in bfloat16 (an embedder's in float32), without what a batch needs on top."""
     here: bool
     """Whether nothing has to be downloaded."""
     commit: str | None

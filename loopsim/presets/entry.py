@@ -56,7 +56,8 @@ class Entry:
     token_limit: int | None = None
     """Tokens that a generator's or embedder's text encoder reads; None where there is no limit, or none is known."""
     vram_gb: float | None = None
-    """Memory that the weights need in bfloat16, GB (10⁹ bytes), rounded up; without what a batch needs on top."""
+    """GB (10⁹ bytes) that the weights need in bfloat16, an embedder's in float32, which it runs in; rounded up, and
+    without what a batch needs on top. Estimated: parameters, by its card or configuration, times bytes."""
     gated: bool = False
     """Whether the hub asks to accept terms, and for a token, before it can be downloaded."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -12,7 +13,6 @@ from loopsim.models.inside import Encoder, encoder_of_embedder, encoders_inside
 from loopsim.plan import Plan
 from loopsim.presets.embedders import DEFAULT_JUDGE
 from loopsim.presets.entry import of_postcards
-from loopsim.records import ModelSpec
 
 
 def check_device(name: str) -> None:
@@ -74,18 +74,22 @@ def _is_small(name: str) -> bool:
 
 def _partial_judges(plan: Plan) -> Iterator[str]:
     """Embedders that are part of a model whose output they judge."""
-    chain: dict[str, ModelSpec] = {spec.model: spec for c in plan.conditions for spec in c.chain}
-    inside = {name: (catalog.find(spec.role, name).path(), encoders_inside(spec)) for name, spec in chain.items()}
+    specs = [spec for condition in plan.conditions for spec in condition.chain]
+    made_of = ("base", "refiner")  # other settings bring no encoder
+    distinct = {(spec.role, spec.model, *(spec.settings.get(part) for part in made_of)): spec for spec in specs}
+    chain = [(spec.model, catalog.find(spec.role, spec.model), encoders_inside(spec)) for spec in distinct.values()]
     for name in plan.experiment.embedders:
-        location = catalog.find("embedder", name).path()
-        own = encoder_of_embedder(location)
-        for model, (where, encoders) in inside.items():
-            if location and location == where and not catalog.find("embedder", name).embedded:
-                yield _no_judge(name, f"is no judge apart: {model} has the same weights inside")
+        entry = catalog.find("embedder", name)
+        own = encoder_of_embedder(entry.path())
+        lines = []
+        for model, known, inside in chain:
+            if entry.location and not entry.embedded and entry.path() == known.path():
+                lines.append(_no_judge(name, f"is no judge apart: {model} has the same weights inside"))
                 continue
-            shared = next((e for e in encoders if own is not None and e.name == own.name), None)
+            shared = next((encoder for encoder in inside if own is not None and encoder.name == own.name), None)
             if shared is not None and own is not None:
-                yield _no_judge(name, _sharing(model, shared, own))
+                lines.append(_no_judge(name, _sharing(model, shared, own)))
+        yield from dict.fromkeys(lines)
 
 
 def _sharing(model: str, inside: Encoder, own: Encoder) -> str:
@@ -102,16 +106,19 @@ def _no_judge(embedder: str, why: str) -> str:
 
 
 def _half_blind(plan: Plan) -> Iterator[str]:
-    """Embedders that leave texts or pictures unmeasured."""
+    """Embedders that leave texts or pictures unmeasured, and which others of the plan measure them."""
+    reads: dict[str, frozenset[str]] = {}
     for name in plan.experiment.embedders:
-        try:
-            line = models.one_sided(name)
-        except NotAtHand:
-            continue  # that is said where the plan is checked
+        with contextlib.suppress(NotAtHand):  # that is said where the plan is checked
+            reads[name] = models.modalities_of(name)
+    for name, modalities in reads.items():
+        line = models.unread(name, modalities)
         if line is not None:
-            more = "all-mpnet-base-v2 or clip-vit-b-32" if "pictures only" in line else "dinov2-b or clip-vit-b-32"
-            others = [other for other in plan.experiment.embedders if other != name]
-            yield line + (f", but by {', '.join(others)}" if others else f"; add one that does, such as {more}")
+            others = [other for other, more in reads.items() if more - modalities]
+            such = "dinov2-b" if modalities == {"text"} else "all-mpnet-base-v2"
+            yield line + (
+                f", but by {', '.join(others)}" if others else f"; add one that does, such as {such} or {DEFAULT_JUDGE}"
+            )
 
 
 def _unknown_words(plan: Plan) -> Iterator[str]:

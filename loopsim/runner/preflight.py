@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from loopsim import catalog, models
-from loopsim.errors import ModelError, NotAtHand
+from loopsim.errors import NotAtHand
 from loopsim.models import repositories
 from loopsim.models.generator_checks import check_early
-from loopsim.models.hosted.endpoint import endpoint_of
 from loopsim.models.hosted.meter import check_prices
 from loopsim.models.repositories import Found, Place
 from loopsim.models.revisions import Commits
 from loopsim.plan import Plan
-from loopsim.presets.hosted import is_hosted
 from loopsim.records import ModelSpec
 from loopsim.seeds import digest
 
@@ -45,10 +43,9 @@ def check_plan(plan: Plan, max_cost: float | None = None) -> Checked:
     check_at_once(plan, max_cost)
     look = _Look()
     for spec in distinct(plan):
-        look.at(repositories.places_of(spec))
-        with look.noting():
-            models.check_model(spec)
-            _check_key(spec)
+        if look.at(repositories.places_of(spec)):
+            with look.noting():
+                models.check_model(spec)
     for condition in plan.conditions:
         if condition.control is not None and condition.control.kind == "image_to_image":
             for spec in condition.chain[::2]:
@@ -101,14 +98,6 @@ def distinct(plan: Plan) -> list[ModelSpec]:
     return list({digest(spec.identity()): spec for spec in specs}.values())
 
 
-def _check_key(spec: ModelSpec) -> None:
-    if is_hosted(spec.model):
-        try:
-            endpoint_of(spec.model)
-        except ModelError as error:  # nothing is wrong with the plan
-            raise NotAtHand(str(error)) from error
-
-
 class _Look:
     """Looks at each repository once, and goes on where one cannot be looked at."""
 
@@ -124,20 +113,23 @@ class _Look:
         except NotAtHand as error:
             self._unseen.setdefault(str(error), error)
 
-    def at(self, places: Iterable[Place]) -> None:
-        """Look at the repositories of a model."""
+    def at(self, places: Iterable[Place]) -> bool:
+        """Look at the repositories of a model; whether all are at hand."""
+        known = True
         for place in places:
             if place not in self._found:
                 self._found[place] = []
                 with self.noting():
                     self._found[place] = repositories.look(place)
+            known &= bool(self._found[place])
+        return known
 
     def at_embedders(self, names: Iterable[str]) -> None:
         """Look at embedders, and into their configurations."""
         for name in names:
             with self.noting():
-                self.at(repositories.places_of_embedder(name))
-                models.check_embedder(name)
+                if self.at(repositories.places_of_embedder(name)):
+                    models.check_embedder(name)
 
     def commits(self) -> Commits:
         """What the repositories' revisions stand for, now."""

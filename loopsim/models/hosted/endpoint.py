@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from loopsim.errors import ModelError
+from loopsim.errors import ModelError, NotAtHand
 from loopsim.presets.hosted import Service, service_of
 
 _SECRET = 8
@@ -44,19 +44,20 @@ def endpoint_of(name: str, environment: Mapping[str, str] | None = None) -> Endp
         environment: where addresses and keys are; the process's own by default.
 
     Raises:
-        ModelError: the address or the key is missing or cannot be one; the message names the variable to set.
+        NotAtHand: the address or the key is missing; the message names the variable to set.
+        ModelError: it cannot be one.
     """
     environment = os.environ if environment is None else environment
     service, model = service_of(name)
     variable, url = _first(environment, service.url_variables)
     url = url or service.base_url
     if not url:
-        raise ModelError(
+        raise NotAtHand(
             f"{name}: where is it? Set the environment variable {variable}, such as {variable}=http://localhost:8000/v1"
         )
     key_variable, key = _first(environment, service.key_variables)
     if key is None and service.key_needed:
-        raise ModelError(f"{name}: no key: set the environment variable {service.key_variables[-1]}")
+        raise NotAtHand(f"{name}: no key: set the environment variable {service.key_variables[-1]}")
     if key is not None and not all("!" <= c <= "~" for c in key):
         # The HTTP library would quote the whole header in its complaint.
         raise ModelError(f"{name}: {key_variable} holds a space, a line break or another character that no key has")
