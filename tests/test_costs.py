@@ -137,8 +137,8 @@ def test_memory_decides_whether_models_stay(planner: Planner):
     assert price_plan(plan).loads.expected is None
     assert price_plan(plan, room_gb=24).loads.expected == 2
     assert price_plan(plan, room_gb=16).loads.expected == 2 * 4
-    unknown = price_plan(planner(generator="sdxl-refined", captioner="llava-1.5-7b"), room_gb=80).loads
-    assert (unknown.weights_gb, unknown.unknown, unknown.expected) == (None, ("sdxl-refined",), None)
+    unknown = price_plan(planner(generator="someone/pipeline", captioner="llava-1.5-7b"), room_gb=80).loads
+    assert (unknown.weights_gb, unknown.unknown, unknown.expected) == (None, ("someone/pipeline",), None)
 
 
 def test_disk_goes_by_size_and_format(planner: Planner):

@@ -182,10 +182,13 @@ def test_what_the_hub_says_goes_before_the_table(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(revisions, "needs_of", lambda *arguments: found)
     monkeypatch.setattr(repositories, "read_json", lambda *arguments: index)
     monkeypatch.setattr(models, "check_model", lambda spec: None)
-    text = good("models", "check", "sdxl", "--no-load")
+    text = good("models", "check", "sdxl", "variant=native", "--no-load")
     for line in ("licence:      mit", "gated:        yes", f"commit:       {'a' * 40}", "download:     7.2 GB"):
         assert line in text
     assert "memory:       7 GB for the weights in bfloat16" in text
+    assert "download:     4.8 GB" in good(
+        "models", "check", "sdxl", "--no-load"
+    )  # in half precision where there is one
 
 
 def test_what_a_tag_of_open_clip_is_loaded_from_is_looked_up():

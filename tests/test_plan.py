@@ -25,7 +25,12 @@ MINIMAL: dict[str, Any] = {
     "generator": "mock",
     "captioner": "mock",
 }
-CHAIN = [{"generator": "mock"}, {"captioner": "mock"}, {"generator": "sdxl"}, {"captioner": "blip-base"}]
+CHAIN = [
+    {"generator": "mock"},
+    {"captioner": "mock"},
+    {"generator": {"model": "sdxl", "variant": "native"}},
+    {"captioner": "blip-base"},
+]
 
 
 def plan(**keys: Any) -> Plan:
@@ -123,7 +128,7 @@ def test_what_cannot_change_the_output_changes_no_id(keys: dict[str, Any]):
                 "revision": "main", "dtype": "float32", "base": "sdxl", "loras": ["a/b@0.5", "c/d"], "refiner": "a/b",
                 "refiner_start": 0.8, "t5": False, "style": "anime", "suffix": "on paper", "expand": 3,
                 "temperature": 0.5, "top_k": 5, "safety_checker": True, "compile": True,
-                "trust_remote_code": True, "allow_pickle": True,
+                "trust_remote_code": True, "allow_pickle": True, "variant": "fp16",
             }.items()
         ),
         *(
