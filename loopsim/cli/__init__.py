@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 # Imported for their commands.
-from loopsim.cli import analyse, certify, draw, exchange, look, models, report, run, status, verify, view
+from loopsim.cli import analyse, certify, draw, exchange, look, models, prompts, report, run, status, verify, view
 from loopsim.cli._shared import app
 
 __all__ = [
-    "analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "report", "run", "status", "verify",
-    "view",
+    "analyse", "app", "certify", "draw", "exchange", "look", "main", "models", "prompts", "report", "run", "status",
+    "verify", "view",
 ]  # fmt: skip
 
 

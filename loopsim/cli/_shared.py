@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loopsim.plan import Plan
 
 _ORDER = (
+    "prompts",
     "run",
     "plan",
     "status",

@@ -1,0 +1,209 @@
+"""Pools of prompts, by name or from a file, and what of a pool may be chosen."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from loopsim.errors import ExperimentError, UsageError
+from loopsim.prompts.postcards import POSTCARDS, draw_prompts
+from loopsim.records import Setting
+from loopsim.starts.columns import as_setting, check_name
+from loopsim.starts.tables import PROMPT, PromptTable, read_table
+
+GENERAL = "general"
+"""The pool that ships with the package, for models of the whole visual world."""
+TIERS = ("objects", "arrangements", "people", "events", "abstractions")
+"""Of the general pool, from the plainest to what no camera sees."""
+POOLS: Mapping[str, str] = MappingProxyType(
+    {GENERAL: f"written for loopsim, in the tiers {', '.join(TIERS)}"} | POSTCARDS
+)
+"""Name to what it is."""
+MAX_WORDS = 30
+_DRAWN_AT_LEAST, _DRAWN_EACH = 600, 20
+_FOLDER = Path(__file__).parent / "pools"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of a pool."""
+
+    text: str
+    """White space evened out."""
+    facts: Mapping[str, Setting]
+    """Its other columns, less those that an experiment's results could not hold; of the shipped pool tier, id and
+    topic."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Prompts to choose from."""
+
+    name: str
+    """As it was asked for: a name or a path."""
+    prompts: tuple[Prompt, ...]
+    """What may be chosen, in order; no two are the same."""
+    notices: tuple[str, ...] = ()
+    """What was left out, and why, in words."""
+    drawn: bool = False
+    """Whether it was drawn for this call, and so is in random order."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The prompts alone."""
+        return [prompt.text for prompt in self.prompts]
+
+    @property
+    def tagged(self) -> list[str]:
+        """The prompts with their tier and topic behind them, which tell counts of words what a prompt is about."""
+        tags = ("tier", "topic")
+        return [
+            " ".join([one.text, *(str(one.facts[tag]) for tag in tags if one.facts.get(tag))]) for one in self.prompts
+        ]
+
+
+def read_pool(
+    name: str,
+    *,
+    n: int,
+    seed: int = 0,
+    draw_only: bool = False,
+    tiers: Sequence[str] = (),
+    max_words: int = MAX_WORDS,
+    column: str | None = None,
+    split: str | None = None,
+) -> Pool:
+    """The prompts that may be chosen.
+
+    Args:
+        name: one of `POOLS`, or a file or folder as `starts` of an experiment reads them.
+        n: how many are wanted.
+        seed: of a pool that is drawn.
+        draw_only: draw exactly `n` where the pool is drawn, since nothing will be chosen of it.
+        tiers: values of the column `tier` to keep; none keeps all.
+        max_words: longer prompts are left out.
+        column: of a file, which holds the prompts; None takes `prompt`.
+        split: of a folder with several.
+
+    Raises:
+        UsageError: there is no such pool, column or tier, or fewer than `n` prompts are left.
+    """
+    known = name in POOLS and not Path(name).exists()
+    if known and (column or split):
+        raise UsageError(f"--{'column' if column else 'split'} is for a file; {name} is a pool that ships with loopsim")
+    if known and name != GENERAL:
+        if tiers:
+            raise UsageError(f"--tier: {name} has no tiers; --pool {GENERAL} has: {', '.join(TIERS)}")
+        size = n if draw_only else max(_DRAWN_AT_LEAST, _DRAWN_EACH * n)
+        found = [Prompt(text, MappingProxyType({})) for text in draw_prompts(name, size, seed)]
+        kept = [prompt for prompt in found if _words(prompt.text) <= max_words]
+        notices = [f"{len(found) - len(kept)} of more than {max_words} words"] if len(kept) < len(found) else []
+    else:
+        found, notices = (_general(), []) if known else _from_file(name, column, split)
+        kept = _of_tiers(found, tiers, name)
+        within, before = kept, len(kept)
+        kept = [prompt for prompt in within if _words(prompt.text) <= max_words]
+        notices += [f"{before - len(kept)} of more than {max_words} words"] if len(kept) < before else []
+    if n > len(kept):
+        raise UsageError(_too_few(name, n, len(kept), [*notices], tiers, known and name != GENERAL))
+    return Pool(name, tuple(kept), tuple(notices), drawn=known and name != GENERAL)
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _too_few(name: str, n: int, left: int, notices: list[str], tiers: Sequence[str], drawn: bool) -> str:
+    of = f" of the tier{'s' * (len(tiers) > 1)} {', '.join(tiers)}" if tiers else ""
+    out = f" (left out: {'; '.join(notices)})" if notices else ""
+    fix = "raise --max-words" if drawn else "ask for fewer, or widen --tier or --max-words" if tiers or notices else (
+        "ask for fewer, or name a larger pool"
+    )  # fmt: skip
+    return f"--n {n}: {name} has {left} prompt{'s' * (left != 1)}{of} to choose from{out}; {fix}"
+
+
+def _general() -> list[Prompt]:
+    found = []
+    for tier in TIERS:
+        with (_FOLDER / f"{tier}.csv").open(encoding="utf-8", newline="") as handle:
+            for row in csv.DictReader(handle):
+                facts = {"tier": row["tier"], "id": row["id"], "topic": row["topic"]}
+                found.append(Prompt(row[PROMPT], MappingProxyType(facts)))
+    return found
+
+
+def _from_file(name: str, column: str | None, split: str | None) -> tuple[list[Prompt], list[str]]:
+    path = Path(name)
+    if not path.exists():
+        close = difflib.get_close_matches(name, POOLS, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"--pool {name}: is neither a file here nor a pool; {hint}The pools are {', '.join(POOLS)}")
+    try:
+        table = read_table(path, split, "--pool")
+        return _prompts_of(table, column, name)
+    except ExperimentError as error:
+        said = str(error).replace("--pool.file: ", "--pool ").replace("--pool.split: ", "--split: ")
+        raise UsageError(said) from None
+
+
+def _prompts_of(table: PromptTable, column: str | None, name: str) -> tuple[list[Prompt], list[str]]:
+    column = column or PROMPT
+    if column not in table.names:
+        has = ", ".join(table.names) or "no columns"
+        raise UsageError(
+            f"--pool {name}: has no column {column!r}; it has {has}. Say which holds the prompts, such as "
+            "--column caption"
+        )
+    texts: list[Any] = table.values(column)
+    for row, text in enumerate(texts):
+        if text is not None and not isinstance(text, str):
+            raise UsageError(
+                f"--pool {name}: {table.unit} {table.number(row)}: the prompt is no text, but {text!r:.80}; is "
+                f"{column!r} the right column? It has {', '.join(table.names)}"
+            )
+    first: dict[str, int] = {}
+    even = [" ".join((text or "").split()) for text in texts]
+    for row, text in enumerate(even):
+        if text:
+            first.setdefault(text, row)
+    if not first:
+        raise UsageError(f"--pool {name}: holds no prompts (one a line, or a CSV with a column 'prompt')")
+    empty = sum(not text for text in even)
+    again = len(even) - empty - len(first)
+    notices = [f"{count} {what}" for count, what in ((empty, "empty"), (again, "there twice")) if count]
+    columns = [one for one in table.names if one != column and not _refused(table, one)]
+    rows = list(first.values())
+    facts = {one: [as_setting(value) for value in table.values(one, rows)] for one in columns}
+    return [
+        Prompt(text, MappingProxyType({one: values[i] for one, values in facts.items()}))
+        for i, text in enumerate(first)
+    ], notices
+
+
+def _refused(table: PromptTable, name: str) -> bool:
+    """Whether a column cannot go along into an experiment: nested, or a name of the results' own."""
+    try:
+        check_name(name, "", "")
+    except ExperimentError:
+        return True
+    return table.nested(name)
+
+
+def _of_tiers(prompts: list[Prompt], tiers: Sequence[str], name: str) -> list[Prompt]:
+    if not tiers:
+        return prompts
+    if "tier" not in prompts[0].facts:
+        raise UsageError(f"--tier: {name} has no column 'tier'; leave --tier out")
+    counts = Counter(str(prompt.facts["tier"]) for prompt in prompts)
+    for tier in tiers:
+        if tier not in counts:
+            close = difflib.get_close_matches(tier, counts, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UsageError(f"--tier {tier}: {name} has no such tier; {hint}It has {', '.join(counts)}")
+    return [prompt for prompt in prompts if str(prompt.facts["tier"]) in tiers]
