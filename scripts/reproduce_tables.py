@@ -82,17 +82,17 @@ Table = Cells | Items | Lines
 _DISTANCE = "mean_pairwise_distance"
 _ENDS = (
     Column("distance at t = 1", _DISTANCE, "first"),
-    Column("at the end", _DISTANCE),
+    Column("distance at the end", _DISTANCE),
     Column("verdict", f"{_DISTANCE}:half_life", "verdict"),
     Column("memory late", "memory", "whole", item="late"),
     Column("motifs at the end", "effective_motifs", digits=1),
 )
 _ENTROPY = (
-    Column("entropy of what captions name, bits: t = 0", "attribute_entropy", "start"),
-    Column("t = 1", "attribute_entropy", "first"),
-    Column("end", "attribute_entropy"),
-    Column("of the subject: t = 0", "subject_entropy", "start"),
-    Column("end", "subject_entropy"),
+    Column("entropy of what captions name (bits) at t = 0", "attribute_entropy", "start"),
+    Column("entropy at t = 1", "attribute_entropy", "first"),
+    Column("entropy at the end", "attribute_entropy"),
+    Column("entropy of the subject at t = 0", "subject_entropy", "start"),
+    Column("subject at the end", "subject_entropy"),
 )
 _SURVIVAL = tuple(
     Column(name, "concept_survival", item=name) for name in ("subject", "colour", "number", "place", "mood")
@@ -102,7 +102,7 @@ _SEVERAL = "Texts, by condition and group of starts; cosine distances between tr
 STUDIES: Mapping[str, tuple[Table, ...]] = {
     "elevator_music": (
         Cells(_SEVERAL, "postcards", (*_ENDS, Column("endpoints", "endpoint_silhouette", "verdict"))),
-        Cells("Against the known truth: attributes, parsed from captions.", "postcards", _ENTROPY),
+        Cells("Against the known truth: attributes parsed from captions, mean of five.", "postcards", _ENTROPY),
         Cells("The long variant.", "postcards_long", (*_ENDS, *_ENTROPY[1:3])),
     ),
     "crossed_panel": (

@@ -13,10 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from loopsim import open_run
+from loopsim.cli import app
 from loopsim.compare.records import Comparison
 from loopsim.embed import embed_run
 from loopsim.errors import ExperimentError
@@ -441,3 +444,61 @@ def test_columns_may_be_added_to_a_run_that_is_there(tmp_path: Path):
     again = run_plan(planned({"prompts": rows}), tmp_path / "run")
     assert again.trajectories()["kind"].tolist() == ["thing", "plant"]
     assert open_run(run.path).start_columns == ["kind"]
+
+
+# ---- through the command line ----------------------------------------------------------------------------------------
+
+
+def loopsim(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_compare_holds_the_levels_of_a_factor_against_each_other(finished: Run):
+    options = ("--by", "who", "--measure", "late distance", "--modality", "text", "--permutations", 19, "--json")
+    said = json.loads(loopsim("compare", finished.path, *options).stdout)
+    cells = {(line["first"].split(",")[0], line["second"].split(",")[0]) for line in said["comparisons"]}
+    assert cells == {("woman", "man")}, "the sea, which has no factors, is compared with nobody"
+    unknown = loopsim("compare", finished.path, "--by", "whoo")
+    assert unknown.exit_code == 2
+    assert "--by whoo: there is no such column; known: " in unknown.stderr
+    assert "age, who, thing" in unknown.stderr
+
+
+def test_plot_says_that_a_factor_has_to_be_measured_first(finished: Run, tmp_path: Path):
+    out = tmp_path / "figure.png"
+    if not (finished.path / "measurements.parquet").exists():
+        measure_run(finished)
+    refused = loopsim("plot", "diversity", finished.path, "--by", "thing", "--out", out)
+    assert refused.exit_code != 0
+    assert f"`loopsim measure {finished.path} --by thing`, then plot with --by thing --pooled" in refused.stderr
+    refused = loopsim("plot", "diversity", finished.path, "--where", "thing=cat", "--out", out)
+    assert "thing is of the starts" in refused.stderr
+    assert loopsim("measure", finished.path, "--by", "thing").exit_code == 0
+    drawn = loopsim("plot", "diversity", finished.path, "--by", "thing", "--pooled", "--out", out)
+    assert drawn.exit_code == 0, drawn.stderr
+    assert set(pd.read_csv(out.with_suffix(".csv"))["thing"].dropna()) == {"cat", "none"}
+    assert loopsim("plot", "map", finished.path, "--by", "thing", "--out", out).exit_code == 0
+
+
+def test_what_is_exported_has_the_columns_and_keeps_them_when_it_is_imported(finished: Run, tmp_path: Path):
+    whole = finished.trajectories().set_index("trajectory_id")
+    table, folder = tmp_path / "steps.csv", tmp_path / "dataset"
+    assert loopsim("export", finished.path, "--to", "table", "--out", table).exit_code == 0
+    assert loopsim("export", finished.path, "--to", "huggingface", "--out", folder).exit_code == 0
+    for rows in (pd.read_csv(table, keep_default_na=False), pq.read_table(next(folder.glob("data/*"))).to_pandas()):
+        row = rows[rows["start"] == whole["start_id"].iloc[0]].iloc[0]
+        assert [row["age"], row["who"], row["thing"]] == ["old", "woman", "cat"]
+    done = loopsim("import", table, "--out", tmp_path / "theirs")
+    assert done.exit_code == 0, done.stderr
+    theirs = open_run(tmp_path / "theirs").trajectories()
+    assert set(theirs["who"].dropna()) == {"woman", "man"}
+
+
+def test_a_run_no_longer_needs_its_table(tmp_path: Path):
+    path = write_table(tmp_path, "csv", ROWS)
+    run = run_plan(planned({"file": str(path), "column": "caption"}), tmp_path / "run")
+    path.unlink()
+    assert open_run(run.path).trajectories()["tier"].tolist() == ["objects", "people", "people"]
+    again = make_plan(load_experiment(run.path))
+    assert [start.facts["tier"] for start in again.starts] == ["objects", "people", "people"]
+    assert run_plan(again, run.path).count_steps() == run.count_steps()

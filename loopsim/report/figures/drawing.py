@@ -111,6 +111,8 @@ class Source:
         frame = self._given if self._given is not None else self._stored()
         keys = key_columns(frame)
         self._check_by(frame, keys)
+        for name in (self.by, *(column for column, _ in self.request.where)):
+            self._check_not_pooled(frame, name)
         return filtered(frame, self.request.where, keys, self.run.trajectories())
 
     @property
@@ -138,6 +140,15 @@ class Source:
     def _check_by(self, frame: pd.DataFrame, keys: Sequence[str]) -> None:
         if self.by is not None and self.by not in keys:
             raise UsageError(f"--by {self.by}: there is no such column to group by; {_columns_in_words(frame, keys)}")
+
+    def _check_not_pooled(self, frame: pd.DataFrame, name: str | None) -> None:
+        """What tells starts of one group apart tells no cell of theirs apart: it has to be measured so first."""
+        if name not in self.run.start_columns or frame[name].notna().any():
+            return
+        raise NothingToDraw(
+            f"{name} is of the starts, and the measurements are of whole groups of these: `loopsim measure {self.path} "
+            f"--by {name}`, then plot with --by {name} --pooled"
+        )
 
     def rows(self, metrics: Sequence[str], vectors: bool = True) -> pd.DataFrame:
         """Measurements of some metrics that have a value, of the wanted modalities and embedder.
