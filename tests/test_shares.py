@@ -238,6 +238,22 @@ def test_a_signal_is_an_interruption_once_and_handlers_are_put_back():
     assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)] == before
 
 
+def test_a_signal_that_native_code_has_made_a_plain_interruption_of_is_told_apart():
+    def waiting() -> None:
+        with stopping():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt from None
+
+    with pytest.raises(Stopped, match="SIGTERM"):
+        waiting()
+    with pytest.raises(KeyboardInterrupt) as plain, stopping():
+        raise KeyboardInterrupt
+    assert plain.type is KeyboardInterrupt
+
+
 SLOW = """
 import sys, time
 from loopsim.models import mock

@@ -516,6 +516,13 @@ def test_repairing_waits_for_no_one(run):
     assert "another process is writing to this run" in said
 
 
+def test_a_run_that_is_being_written_is_told(run):
+    with open_run(run).writing():
+        code, _, said = invoke(run)
+    assert code == 0
+    assert "it is being written to now (process " in said
+
+
 # ---- ranges ----------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from loopsim.engine import Settings
 from loopsim.errors import UsageError
 from loopsim.executors import RayOptions, Span
+from loopsim.executors.ray_driver import workers_for
 from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, light, start_pictures
 from loopsim.executors.work import Work
 from loopsim.models.mock import MockGenerator
@@ -73,6 +74,24 @@ def test_getting_further_forgives(work, planned):
 def test_the_waits_together_are_longer_than_a_cluster_takes_to_see_a_dead_node():
     options = RayOptions()
     assert sum(options.backoff * 2**k for k in range(options.attempts - 1)) > 30
+
+
+@pytest.mark.parametrize(
+    ("options", "total", "gpus", "workers"),
+    [
+        ({}, {"GPU": 4, "CPU": 64}, 1.0, 4),
+        ({}, {"GPU": 4, "CPU": 64}, 0.5, 8),
+        ({}, {"GPU": 4, "CPU": 64}, 0.4, 10),
+        ({"captioners": 1}, {"GPU": 4, "CPU": 64}, 1.0, 3),
+        ({"cpus": 8.0}, {"GPU": 4, "CPU": 16}, 1.0, 2),
+        ({}, {"CPU": 2}, 0.0, 2),
+        ({"cpus": 4.0}, {"CPU": 2}, 0.0, 1),
+        ({}, {"CPU": 500}, 0.0, 20),
+        ({"workers": 7}, {"CPU": 2}, 0.0, 7),
+    ],
+)
+def test_as_many_workers_as_there_is_room_and_work_for(options, total, gpus, workers):
+    assert workers_for(RayOptions(**options), total, gpus, spans=20) == workers
 
 
 # ---- slices ----------------------------------------------------------------------------------------------------------

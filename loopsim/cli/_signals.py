@@ -23,14 +23,21 @@ def stopping() -> Iterator[None]:
         yield
         return
 
+    received: list[str] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(signal.Signals(number).name)
+        raise Stopped(received[0])
 
     before = {each: signal.signal(each, stop) for each in _SIGNALS}
     try:
         yield
+    except KeyboardInterrupt:
+        if received:  # what waits in native code, such as Ray, makes a plain one of it
+            raise Stopped(received[0]) from None
+        raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -194,24 +194,16 @@ class _Driver:
         self.slots = 2  # the next slice waits at the worker, so that it never waits for us
         total = ray.cluster_resources()
         self.gpus = (1.0 if total.get("GPU") else 0.0) if self.options.gpus is None else self.options.gpus
-        self.count = self._count(total)
+        count = workers_for(self.options, total, self.gpus, len(job.spans))
         self.workers: list[_Place] = []
         self.describers: list[_Place] = []
         self.running: dict[Any, tuple[_Place, Key]] = {}
-        self.wanted_at: list[float] = [0.0] * self.count
+        self.wanted_at: list[float] = [0.0] * count
         """When further workers are to be made."""
         self.lost = 0
         self.seen: list[dict[str, object]] = []
         self.alone_since = time.monotonic()
         self.greeted = 0
-
-    def _count(self, total: Mapping[str, float]) -> int:
-        if self.options.workers is not None:
-            return self.options.workers
-        gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 1.0)
-        taken = self.options.captioners
-        room = math.floor(gpus / self.gpus + 1e-9) if self.gpus else math.floor(cpus / max(self.options.cpus, 1e-9))
-        return max(1, min(room - taken, len(self.job.spans)))
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
@@ -387,6 +379,23 @@ class _Driver:
     def described(self) -> list[dict[str, object]]:
         """Every actor that there was."""
         return self.seen
+
+
+def workers_for(options: RayOptions, total: Mapping[str, float], gpus: float, spans: int) -> int:
+    """How many workers to make.
+
+    Args:
+        options: how the cluster is used.
+        total: what the cluster has, by resource.
+        gpus: GPUs of each actor.
+        spans: how many cohorts there are to be carried on.
+    """
+    if options.workers is not None:
+        return options.workers
+    rooms = [total.get("GPU", 0.0) / gpus] if gpus else []
+    rooms += [total.get("CPU", 0.0) / options.cpus] if options.cpus else []
+    room = math.floor(min(rooms) + 1e-9) if rooms else spans
+    return max(1, min(room - options.captioners, spans))
 
 
 def _living(cohort: Cohort, failed: Mapping[str, int], t: int) -> list[str]:

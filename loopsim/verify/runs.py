@@ -50,6 +50,8 @@ def verify_run(path: Path, *, pictures: bool = True, watch: Watch | None = None)
     if run is None:
         return Verdict(tuple(findings), ("the steps were not looked at, since nothing says what they should be",))
     known = plan if isinstance(plan, Plan) and not _others(run, plan) else None
+    if (writer := run.writer()).held:
+        notices.append(f"it is being written to now{writer}: files that change meanwhile may be told as missing")
     table = _check_trajectories(run, known)
     findings += [*table, *_check_measurements(run)]
     if isinstance(plan, Plan) and known is None:
