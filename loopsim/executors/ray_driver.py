@@ -123,7 +123,8 @@ def _connected(options: RayOptions) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with _own_signals():
+            ray.shutdown()
 
 
 def _check_address(address: str | None) -> None:
@@ -150,7 +151,7 @@ def _check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what a caller does on SIGTERM, which Ray would replace."""
+    """Keep what a caller does on SIGTERM: Ray replaces it when it begins, and sets it to the system's when it ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
