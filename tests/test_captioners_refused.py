@@ -114,8 +114,22 @@ def test_a_base_model_without_a_template_is_refused_before_its_weights_are_read(
     folder = tiny.build("qwen2-vl", tmp_path)
     (folder / "chat_template.jinja").unlink()
     (folder / "model.safetensors").unlink()
+    assert "no chat template" in refusal(folder)
     with pytest.raises(ModelError, match="no chat template"):
         load_captioner(spec(folder), "cpu")
+    # Loading tells where the small files do not.
+    (folder / "tokenizer_config.json").rename(folder / "elsewhere.json")
+    check_model(spec(folder))
+
+
+def test_a_template_may_stand_in_the_tokenizers_configuration(tmp_path):
+    folder = tiny.build("qwen2-vl", tmp_path)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    check_model(spec(folder))
+    assert "Describe" in load_captioner(spec(folder, instruction="Describe."), "cpu").prompt
 
 
 # ---- leave -----------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def needs_of(role: AnyRole, name: str, spec: ModelSpec | None = None) -> Needs:
     """
     entry = catalog.find(role, name)
     looked = repositories.look_at_embedder(name) if spec is None else repositories.look_at(spec)
-    own = next((found for found in looked if found.place.what == role), None)
+    own = next((found for found in looked if found.source.what == role), None)
     found = None if own is None else own.needs
     downloads = [one.download_gb for one in looked if one.download_gb is not None]
     return Needs(
@@ -215,7 +215,7 @@ def scene() -> Pixels:
 
 def _in_words(found: repositories.Found) -> str:
     size = found.download_gb
-    return f"{found.place.what} {found.place.name}" + (f", {size:.1f} GB to download" if size else "")
+    return f"{found.source.what} {found.source.name}" + (f", {size:.1f} GB to download" if size else "")
 
 
 def _on_disk(entry: Entry) -> bool:

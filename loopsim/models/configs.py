@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from transformers.models.auto import modeling_auto
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.families import EMBEDDING, FAMILIES, UNUSABLE, CaptionerFamily
+from loopsim.models.generator_files import Place
 from loopsim.models.pickles import refuse_pickle
 from loopsim.records import Setting
 
@@ -61,6 +64,8 @@ def captioner_family(name: str, location: str, settings: Mapping[str, Setting]) 
     config = read_config("captioner", name, location, str(revision) if revision else None)
     family = _family(name, config, bool(settings.get("trust_remote_code")))
     _check_instruction(name, str(config.get("model_type")), family, settings)
+    if family.asking == "chat" and family.template is None and not settings.get("trust_remote_code"):
+        _check_template(name, location, str(revision) if revision else None)
     if not settings.get("allow_pickle"):
         refuse_pickle("captioner", name, location)
     return family
@@ -98,6 +103,29 @@ def _family(name: str, config: Mapping[str, Any], trusted: bool) -> CaptionerFam
 
 
 _SUCH_AS = "Captioners are models such as blip-large, llava-1.5-7b or qwen2.5-vl-3b (`loopsim models` lists them)"
+
+
+def _check_template(name: str, location: str, revision: str | None) -> None:
+    """Refuse a chat model whose small files have no chat template; where they are not at hand, loading tells."""
+    place = Place(location, revision)
+    if any(place.find(file) for file in ("chat_template.jinja", "chat_template.json")):
+        return
+    found = [place.find(file) for file in ("tokenizer_config.json", "processor_config.json")]
+    if found[0] is None:
+        return
+    for path in (path for path in found if path is not None):
+        with contextlib.suppress(OSError, ValueError):  # a broken file is told of by loading
+            if json.loads(path.read_text(encoding="utf-8")).get("chat_template"):
+                return
+    raise no_template(name)
+
+
+def no_template(name: str) -> ModelError:
+    """The refusal of a chat model that cannot be asked anything."""
+    return ModelError(
+        f"captioner {name!r}: its processor has no chat template, so it cannot be asked anything. A base model must be "
+        "exchanged for the one that follows instructions (often named -instruct or -it)"
+    )
 
 
 def _check_instruction(name: str, kind: str, family: CaptionerFamily, settings: Mapping[str, Setting]) -> None:

@@ -36,7 +36,7 @@ _LIBRARIES: dict[str, Library] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Source:
     """One repository that something is loaded from."""
 
     what: str
@@ -69,9 +69,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """What a look at a place found."""
+    """What a look at a source found."""
 
-    place: Place
+    source: Source
     needs: revisions.Needs
     """Of its repository."""
     weights: Weights | None
@@ -91,10 +91,10 @@ class Found:
         return self.needs.gigabytes(name for name in self.weights.files if name not in self.needs.cached)
 
 
-# ---- which places ----------------------------------------------------------------------------------------------------
+# ---- which sources ---------------------------------------------------------------------------------------------------
 
 
-def places_of(spec: ModelSpec) -> list[Place]:
+def sources_of(spec: ModelSpec) -> list[Source]:
     """The repositories that a generator or captioner is loaded from, with its base, refiner and LoRAs.
 
     Raises:
@@ -103,7 +103,7 @@ def places_of(spec: ModelSpec) -> list[Place]:
     if is_hosted(spec.model):
         return []
     s, entry = spec.settings, catalog.find(spec.role, spec.model)
-    common = Place(
+    common = Source(
         spec.role, spec.model, "", _LIBRARIES.get(entry.adapter),
         _text(s.get("revision")), _text(s.get("variant")), bool(s.get("allow_pickle")), _left_out(spec),
     )  # fmt: skip
@@ -117,13 +117,13 @@ def places_of(spec: ModelSpec) -> list[Place]:
                 replace(common, what=what, name=name, repository=locate(name), revision=revision, weightless=alone)
             )
     found += [
-        Place("lora", lora.source, lora.source, "lora", pickles=common.pickles, file=lora.weight_name)
+        Source("lora", lora.source, lora.source, "lora", pickles=common.pickles, file=lora.weight_name)
         for lora in (parse_loras(str(s["loras"])) if s.get("loras") else ())
     ]
-    return [place for place in found if revisions.hub_id(place.repository)]
+    return [source for source in found if revisions.hub_id(source.repository)]
 
 
-def places_of_embedder(name: str) -> list[Place]:
+def sources_of_embedder(name: str) -> list[Source]:
     """The repository that an embedder is loaded from, if it is one.
 
     Raises:
@@ -141,8 +141,8 @@ def places_of_embedder(name: str) -> list[Place]:
             embedder_kinds.check_open_clip(name, location)
             repository, file = embedder_kinds.open_clip_source(model, tag)
             location = repository or ""
-    place = Place("embedder", name, location, library, file=file)
-    return [place] if revisions.hub_id(place.repository) else []
+    source = Source("embedder", name, location, library, file=file)
+    return [source] if revisions.hub_id(source.repository) else []
 
 
 def _left_out(spec: ModelSpec) -> tuple[str, ...]:
@@ -160,33 +160,33 @@ def _text(value: Setting) -> str | None:
 # ---- looking ---------------------------------------------------------------------------------------------------------
 
 
-def look(place: Place) -> list[Found]:
-    """What would be read of a place, and of the repositories that its card names as belonging to it.
+def look(source: Source) -> list[Found]:
+    """What would be read of a source, and of the repositories that its card names as belonging to it.
 
     Raises:
         ModelError: gated or missing; pickles only, and they may not be read; no such variant or file.
         NotAtHand: neither reachable nor in the cache, or in the cache in part only.
     """
-    hub = revisions.hub_id(place.repository) or place.repository
-    needs = revisions.needs_of(hub, place.revision, _wanted(place), _who(place, hub))
-    library = place.library or _library_of(needs)
-    if library is None or place.weightless:
-        return [Found(place, needs, None)]
+    hub = revisions.hub_id(source.repository) or source.repository
+    needs = revisions.needs_of(hub, source.revision, _wanted(source), _who(source, hub))
+    library = source.library or _library_of(needs)
+    if library is None or source.weightless:
+        return [Found(source, needs, None)]
     if library == "lora":
-        return [Found(place, needs, _lora(place, needs))]
+        return [Found(source, needs, _lora(source, needs))]
     parts: tuple[str, ...] = ()
     if library == "diffusers":
         index = read_json(hub, "model_index.json", needs.commit)
         if index is None:
-            return [Found(place, needs, None)]
-        parts = parts_of(index, place.left_out)
+            return [Found(source, needs, None)]
+        parts = parts_of(index, source.left_out)
     weights = weights_of(
-        library, needs.files, variant=place.variant, pickles=place.pickles, parts=parts, file=place.file
+        library, needs.files, variant=source.variant, pickles=source.pickles, parts=parts, file=source.file
     )
-    _refuse(place, needs, weights, library)
-    found = [Found(place, needs, weights)]
+    _refuse(source, needs, weights, library)
+    found = [Found(source, needs, weights)]
     for prior in needs.connected if library == "diffusers" else ():
-        found += look(replace(place, what="prior", name=prior, repository=prior, revision=None))
+        found += look(replace(source, what="prior", name=prior, repository=prior, revision=None))
     return found
 
 
@@ -197,7 +197,7 @@ def look_at(spec: ModelSpec) -> list[Found]:
         ModelError: as `look`, or its settings do not go with its files.
         NotAtHand: as `look`.
     """
-    found = [one for place in places_of(spec) for one in look(place)]
+    found = [one for source in sources_of(spec) for one in look(source)]
     models.check_model(spec)
     return found
 
@@ -209,64 +209,64 @@ def look_at_embedder(name: str) -> list[Found]:
         ModelError: as `look`, or it embeds nothing.
         NotAtHand: as `look`.
     """
-    found = [one for place in places_of_embedder(name) for one in look(place)]
+    found = [one for source in sources_of_embedder(name) for one in look(source)]
     models.check_embedder(name)
     return found
 
 
-def _wanted(place: Place) -> Wanted:
-    if place.library is None or place.weightless:
+def _wanted(source: Source) -> Wanted:
+    if source.library is None or source.weightless:
         return EVERYTHING
-    return wanted_of(place.library, place.variant, place.file, place.left_out)
+    return wanted_of(source.library, source.variant, source.file, source.left_out)
 
 
-def _who(place: Place, hub: str) -> str:
+def _who(source: Source, hub: str) -> str:
     """How a message about a repository begins: with what the user wrote, where that is not the hub id."""
-    return "" if place.name == hub else f"{place.what} {place.name!r}: "
+    return "" if source.name == hub else f"{source.what} {source.name!r}: "
 
 
 def _library_of(needs: revisions.Needs) -> Library | None:
     return next((_LIBRARIES[adapter] for file, adapter in EMBEDDER_FILES.items() if file in needs.files), None)
 
 
-def _lora(place: Place, needs: revisions.Needs) -> Weights:
+def _lora(source: Source, needs: revisions.Needs) -> Weights:
     """The one file of a LoRA."""
     there = [name for name in needs.files if name.endswith((".safetensors", ".bin"))]
-    if not needs.asked and (not there or place.file not in (None, *there)):
-        raise _in_part(place, needs, "", _wanted(place))
-    who = f"lora {place.name!r}"
-    if place.file is None:
-        return Weights((choose_lora(there, place.pickles, who),))
-    if place.file not in there:
+    if not needs.asked and (not there or source.file not in (None, *there)):
+        raise _in_part(source, needs, "", _wanted(source))
+    who = f"lora {source.name!r}"
+    if source.file is None:
+        return Weights((choose_lora(there, source.pickles, who),))
+    if source.file not in there:
         has = ", ".join(sorted(there)[:8]) or "no weights"
-        raise ModelError(f"{who}: {place.file} is not in {place.repository}, which has {has}")
-    return Weights((place.file,))
+        raise ModelError(f"{who}: {source.file} is not in {source.repository}, which has {has}")
+    return Weights((source.file,))
 
 
-def _refuse(place: Place, needs: revisions.Needs, weights: Weights, library: Library) -> None:
+def _refuse(source: Source, needs: revisions.Needs, weights: Weights, library: Library) -> None:
     if weights.pickled:
         where = ", ".join(part for part in weights.pickled if part)
-        raise pickled(place.what, place.name, f"the weights{f' of {where}' if where else ''} are pickles")
-    if needs.asked and place.variant is not None and weights.files and not weights.in_variant:
-        raise no_variant(place.what, place.name, place.variant, weights.variants)
-    if not needs.asked and place.variant is not None and weights.files and not weights.in_variant:
+        raise pickled(source.what, source.name, f"the weights{f' of {where}' if where else ''} are pickles")
+    if needs.asked and source.variant is not None and weights.files and not weights.in_variant:
+        raise no_variant(source.what, source.name, source.variant, weights.variants)
+    if not needs.asked and source.variant is not None and weights.files and not weights.in_variant:
         raise _in_part(
-            place, needs, "", _wanted(place), f" of variant {place.variant!r} (variant: native takes the plain ones)"
+            source, needs, "", _wanted(source), f" of variant {source.variant!r} (variant: native takes the plain ones)"
         )
     lacking = ", ".join(weights.lacking)
     if weights.lacking and not needs.asked:
         only = Wanted(tuple(f"{part}/*" for part in weights.lacking)) if lacking else None
-        raise _in_part(place, needs, lacking, only or wanted_of(library, place.variant, place.file))
+        raise _in_part(source, needs, lacking, only or wanted_of(library, source.variant, source.file))
     if weights.lacking and library != "diffusers":  # whose components may have names of their own
         raise ModelError(
-            f"{place.what} {place.name!r} has no weights that {library} reads: there is no model.safetensors in the "
+            f"{source.what} {source.name!r} has no weights that {library} reads: there is no model.safetensors in the "
             "repository"
         )
 
 
-def _in_part(place: Place, needs: revisions.Needs, lacking: str, wanted: Wanted, more: str = "") -> NotAtHand:
-    hub = revisions.hub_id(place.repository) or place.repository
+def _in_part(source: Source, needs: revisions.Needs, lacking: str, wanted: Wanted, more: str = "") -> NotAtHand:
+    hub = revisions.hub_id(source.repository) or source.repository
     return NotAtHand(
-        f"{place.what} {place.name!r}: the cache has {hub} in part only; it lacks the weights"
-        f"{f' of {lacking}' if lacking else ''}{more}. {revisions.to_download(hub, place.revision, wanted)}"
+        f"{source.what} {source.name!r}: the cache has {hub} in part only; it lacks the weights"
+        f"{f' of {lacking}' if lacking else ''}{more}. {revisions.to_download(hub, source.revision, wanted)}"
     )

@@ -11,11 +11,10 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Caption, Captioner, Chunks, Pixels
 from loopsim.models.captions import asking_for, clean, keys_of
-from loopsim.models.configs import captioner_family
+from loopsim.models.configs import captioner_family, no_template
 from loopsim.models.families import default_instruction
 from loopsim.models.pickles import pickled
 from loopsim.models.sampling import RowSampler
@@ -91,10 +90,7 @@ class TransformersCaptioner(Captioner):
         except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, TypeError) as error:
             raise cannot_load("captioner", self.name, error, self.location) from error
         if self.family.asking == "chat" and not self._template(processor):
-            raise ModelError(
-                f"captioner {self.name!r}: its processor has no chat template, so it cannot be asked anything. A "
-                "base model must be exchanged for the one that follows instructions (often named -instruct or -it)"
-            )
+            raise no_template(self.name)
         return processor
 
     def _load_model(self) -> Any:

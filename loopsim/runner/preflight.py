@@ -11,7 +11,7 @@ from loopsim.errors import NotAtHand
 from loopsim.models import repositories
 from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.meter import check_prices
-from loopsim.models.repositories import Found, Place
+from loopsim.models.repositories import Found, Source
 from loopsim.models.revisions import Commits
 from loopsim.plan import Plan
 from loopsim.records import ModelSpec
@@ -43,7 +43,7 @@ def check_plan(plan: Plan, max_cost: float | None = None) -> Checked:
     check_at_once(plan, max_cost)
     look = _Look()
     for spec in distinct(plan):
-        if look.at(repositories.places_of(spec)):
+        if look.at(repositories.sources_of(spec)):
             with look.noting():
                 models.check_model(spec)
     for condition in plan.conditions:
@@ -102,7 +102,7 @@ class _Look:
     """Looks at each repository once, and goes on where one cannot be looked at."""
 
     def __init__(self) -> None:
-        self._found: dict[Place, list[Found]] = {}
+        self._found: dict[Source, list[Found]] = {}
         self._unseen: dict[str, NotAtHand] = {}
 
     @contextmanager
@@ -113,27 +113,27 @@ class _Look:
         except NotAtHand as error:
             self._unseen.setdefault(str(error), error)
 
-    def at(self, places: Iterable[Place]) -> bool:
+    def at(self, sources: Iterable[Source]) -> bool:
         """Look at the repositories of a model; whether all are at hand."""
         known = True
-        for place in places:
-            if place not in self._found:
-                self._found[place] = []
+        for source in sources:
+            if source not in self._found:
+                self._found[source] = []
                 with self.noting():
-                    self._found[place] = repositories.look(place)
-            known &= bool(self._found[place])
+                    self._found[source] = repositories.look(source)
+            known &= bool(self._found[source])
         return known
 
     def at_embedders(self, names: Iterable[str]) -> None:
         """Look at embedders, and into their configurations."""
         for name in names:
             with self.noting():
-                if self.at(repositories.places_of_embedder(name)):
+                if self.at(repositories.sources_of_embedder(name)):
                     models.check_embedder(name)
 
     def commits(self) -> Commits:
         """What the repositories' revisions stand for, now."""
-        return {found.place.key: found.needs.commit for all_of in self._found.values() for found in all_of}
+        return {found.source.key: found.needs.commit for all_of in self._found.values() for found in all_of}
 
     def unseen(self) -> tuple[NotAtHand, ...]:
         """What is not at hand, each reason once."""
