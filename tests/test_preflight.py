@@ -158,13 +158,20 @@ def test_everything_that_is_not_at_hand_is_said(write: Callable[..., Path]):
     assert said.count("not checked") == 1
 
 
-def test_the_command_names_only_what_is_read(write: Callable[..., Path]):
+def test_the_command_names_only_what_is_read(write: Callable[..., Path], tmp_path: Path):
     said = loopsim("plan", write(generator="sdxl")).stderr
     assert '--include "*/*.fp16.safetensors"' in said
     assert '--exclude "safety_checker/*.safetensors"' in said
     said = loopsim("plan", write(generator={"model": "sdxl", "variant": "native"})).stderr
     assert '--include "*/*model.safetensors"' in said
     assert "fp16" not in said
+    said = loopsim("plan", write(embedders="owner/name")).stderr  # of whatever kind it is
+    assert '--include "model.safetensors"' in said
+    assert '--include "open_clip_model.safetensors"' in said
+    (tmp_path / "mine.safetensors").write_bytes(b"weights")
+    said = loopsim("plan", write(generator={"model": "mine.safetensors", "base": "sdxl"})).stderr
+    assert "base 'sdxl': stabilityai/stable-diffusion-xl-base-1.0 is not in the cache" in said
+    assert '--include "*/*model.safetensors"' in said
 
 
 # ---- what the hub says -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from loopsim.models.generator_files import locate, read_json
 from loopsim.models.hub_files import Library, Weights, no_variant, parts_of, wanted_of, weights_of
 from loopsim.models.loras import choose_lora, parse_loras
 from loopsim.models.pickles import pickled
-from loopsim.models.revisions import EVERYTHING, Wanted
+from loopsim.models.revisions import Wanted
 from loopsim.paths import expanded, is_file
 from loopsim.presets.embedders import EMBEDDER_FILES
 from loopsim.presets.entry import (
@@ -215,8 +215,9 @@ def look_at_embedder(name: str) -> list[Found]:
 
 
 def _wanted(source: Source) -> Wanted:
-    if source.library is None or source.weightless:
-        return EVERYTHING
+    if source.library is None:  # an embedder whose files tell: as any of them would need
+        kinds = [wanted_of(kind).include for kind in ("sentence-transformers", "open_clip")]
+        return Wanted(tuple(dict.fromkeys(pattern for patterns in kinds for pattern in patterns)))
     return wanted_of(source.library, source.variant, source.file, source.left_out)
 
 
