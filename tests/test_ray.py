@@ -18,7 +18,7 @@ import yaml
 
 from loopsim.errors import RunFailed, UsageError
 from loopsim.executors import RayExecutor, RayOptions
-from loopsim.executors.ray_driver import _check_address
+from loopsim.executors.ray_cluster import check_address
 from loopsim.plan import Plan
 from loopsim.runner import Progress, run_plan
 from loopsim.store import Run, open_run
@@ -200,7 +200,7 @@ import sys
 from pathlib import Path
 import ray
 from loopsim.executors import RayExecutor, RayOptions
-from loopsim.executors.ray_driver import _check_address
+from loopsim.executors.ray_cluster import check_address
 from loopsim.experiment import load_experiment
 from loopsim.plan import make_plan
 from loopsim.runner import run_plan
@@ -295,7 +295,7 @@ def test_a_model_that_always_fails_ends_with_everything_on_record_and_can_be_res
 )
 def test_a_cluster_that_is_not_there_is_one_message(address, said):
     with pytest.raises(UsageError, match=said):
-        _check_address(address)
+        check_address(address)
 
 
 def test_hosted_models_need_no_cluster(planned, tmp_path):
