@@ -16,6 +16,7 @@ from loopsim.errors import ModelError, NotAtHand, UsageError
 TFIDF = "tfidf"
 """Counts of words, weighted by how rare they are: no model, no download, no meaning."""
 _WORDS = 8192
+_COMMON, _MANY = 0.25, 40
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def _check(name: str) -> None:
 def _tfidf(texts: Sequence[str]) -> NDArray[Any]:
     from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
-    vectorizer = CountVectorizer(token_pattern=r"\w+", stop_words="english", max_features=_WORDS, dtype=np.float64)
+    # What a quarter of the prompts say tells none apart, in any language; in a small pool that may be what it is about.
+    common = _COMMON if len(texts) >= _MANY else 1.0
+    vectorizer = CountVectorizer(token_pattern=r"\w+", max_df=common, max_features=_WORDS, dtype=np.float64)
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError:  # "empty vocabulary"
