@@ -132,6 +132,24 @@ def test_long_empty_and_repeated_prompts_are_left_out_and_told(tmp_path: Path):
     assert found.notices == ("1 empty", "1 there twice", "1 of more than 3 words")
 
 
+def test_groups_chosen_one_after_another_share_no_prompt(pool: Path, tmp_path: Path):
+    first, second = tmp_path / "far.csv", tmp_path / "typical.txt"
+    options = ("--pool", pool, "--n", 5, "--embedder", "tfidf")
+    assert loopsim(*options, "--out", first).exit_code == 0
+    done = loopsim(*options, "--typical", "--without", first, "--out", second)
+    assert f"left out: 5 that are in {first}" in done.stderr
+    done = loopsim(*options, "--narrow", "--without", first, "--without", second)
+    chosen = [*read_prompts(first, ""), *read_prompts(second, ""), *done.stdout.splitlines()]
+    assert len(set(chosen)) == 15
+    drawn = loopsim("--pool", "postcards-even", "--n", 3, "--method", "random").stdout
+    first.with_suffix(".txt").write_text(drawn, encoding="utf-8")
+    more = loopsim(
+        "--pool", "postcards-even", "--n", 3, "--method", "random", "--without", first.with_suffix(".txt")
+    ).stdout.splitlines()
+    assert len(more) == 3
+    assert not set(more) & set(drawn.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -152,6 +170,9 @@ def test_long_empty_and_repeated_prompts_are_left_out_and_told(tmp_path: Path):
         (["--n", 2, "--out", "pool.csv"], "is there already"),
         (["--n", 2, "--out", "pool.csv", "--force"], "is the pool itself"),
         (["--n", 2, "--device", "cdua"], "cdua"),
+        (["--n", 2, "--without", "gone.csv"], "--without gone.csv: there is no such file"),
+        (["--n", 2, "--without", "empty.txt"], "--without empty.txt: holds no prompts"),
+        (["--n", 2, "--without", "pool.csv"], "has 0 prompts to choose from (left out: 15 that are in pool.csv)"),
         (["--pool", "genral"], "did you mean general? The pools are general, postcards-even"),
         (["--pool", "postcards-even", "--tier", "objects"], "has no tiers"),
         (["--pool", "general", "--split", "train"], "--split is for a file"),

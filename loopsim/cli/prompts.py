@@ -46,6 +46,9 @@ def prompts(
     balance: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Equally many of each value, such as --balance tier.")
     ] = None,
+    without: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Leave out what was chosen before; may be repeated.")
+    ] = None,
     max_words: Annotated[int, typer.Option(min=1, help="Leave longer prompts out.")] = 30,
     column: Annotated[
         str | None, typer.Option(help="Of a file: which holds the prompts.", show_default="prompt")
@@ -74,7 +77,7 @@ def prompts(
         check_device(device)
         source = read_pool(
             pool, n=n, seed=seed, draw_only=chosen_method == "random", tiers=_listed(tier), max_words=max_words,
-            column=column, split=split,
+            column=column, split=split, without=without or (),
         )  # fmt: skip
         choice = choose(
             source, n, method=chosen_method, embedder=embedder, balance=balance, seed=seed, device=device, on_load=say

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -78,6 +78,7 @@ def read_pool(
     max_words: int = MAX_WORDS,
     column: str | None = None,
     split: str | None = None,
+    without: Sequence[Path] = (),
 ) -> Pool:
     """The prompts that may be chosen.
 
@@ -85,47 +86,56 @@ def read_pool(
         name: one of `POOLS`, or a file or folder as `starts` of an experiment reads them.
         n: how many are wanted.
         seed: of a pool that is drawn.
-        draw_only: draw exactly `n` where the pool is drawn, since nothing will be chosen of it.
+        draw_only: draw no more than needed where the pool is drawn, since nothing will be chosen of it.
         tiers: values of the column `tier` to keep; none keeps all.
         max_words: longer prompts are left out.
         column: of a file, which holds the prompts; None takes `prompt`.
         split: of a folder with several.
+        without: files whose prompts are left out, such as those that were chosen before.
 
     Raises:
         UsageError: there is no such pool, column or tier, or fewer than `n` prompts are left.
     """
-    known = name in POOLS and not Path(name).exists()
+    known, drawn = name in POOLS, name in POSTCARDS
     if known and (column or split):
         raise UsageError(f"--{'column' if column else 'split'} is for a file; {name} is a pool that ships with loopsim")
-    if known and name != GENERAL:
-        if tiers:
-            raise UsageError(f"--tier: {name} has no tiers; --pool {GENERAL} has: {', '.join(TIERS)}")
-        size = n if draw_only else max(_DRAWN_AT_LEAST, _DRAWN_EACH * n)
+    if drawn and tiers:
+        raise UsageError(f"--tier: {name} has no tiers; --pool {GENERAL} has: {', '.join(TIERS)}")
+    excluded = _excluded(without)
+    notices: list[str] = []
+    if drawn:
+        size = n + len(excluded) if draw_only else max(_DRAWN_AT_LEAST, _DRAWN_EACH * n)
         found = [Prompt(text, MappingProxyType({})) for text in draw_prompts(name, size, seed)]
-        kept = [prompt for prompt in found if _words(prompt.text) <= max_words]
-        notices = [f"{len(found) - len(kept)} of more than {max_words} words"] if len(kept) < len(found) else []
     else:
-        found, notices = (_general(), []) if known else _from_file(name, column, split)
-        kept = _of_tiers(found, tiers, name)
-        within, before = kept, len(kept)
-        kept = [prompt for prompt in within if _words(prompt.text) <= max_words]
-        notices += [f"{before - len(kept)} of more than {max_words} words"] if len(kept) < before else []
-    if n > len(kept):
-        raise UsageError(_too_few(name, n, len(kept), [*notices], tiers, known and name != GENERAL))
-    return Pool(name, tuple(kept), tuple(notices), drawn=known and name != GENERAL)
+        found, notices = (_general(), notices) if known else _from_file(name, column, split)
+    found = _of_tiers(found, tiers, name)
+    rules: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        (f"of more than {max_words} words", lambda text: len(text.split()) > max_words),
+        (f"that are in {', '.join(map(str, without))}", excluded.__contains__),
+    )
+    for why, wrong in rules:
+        kept = [prompt for prompt in found if not wrong(prompt.text)]
+        notices += [f"{len(found) - len(kept)} {why}"] if len(kept) < len(found) else []
+        found = kept
+    if n > len(found):
+        raise UsageError(_too_few(name, n, len(found), notices, tiers))
+    return Pool(name, tuple(found), tuple(notices), drawn)
 
 
-def _words(text: str) -> int:
-    return len(text.split())
+def _excluded(files: Sequence[Path]) -> frozenset[str]:
+    texts: set[str] = set()
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"--without {file}: there is no such file")
+        texts.update(prompt.text for prompt in _from_file(str(file), None, None, "--without")[0])
+    return frozenset(texts)
 
 
-def _too_few(name: str, n: int, left: int, notices: list[str], tiers: Sequence[str], drawn: bool) -> str:
+def _too_few(name: str, n: int, left: int, notices: Sequence[str], tiers: Sequence[str]) -> str:
     of = f" of the tier{'s' * (len(tiers) > 1)} {', '.join(tiers)}" if tiers else ""
     out = f" (left out: {'; '.join(notices)})" if notices else ""
-    fix = "raise --max-words" if drawn else "ask for fewer, or widen --tier or --max-words" if tiers or notices else (
-        "ask for fewer, or name a larger pool"
-    )  # fmt: skip
-    return f"--n {n}: {name} has {left} prompt{'s' * (left != 1)}{of} to choose from{out}; {fix}"
+    fix = "name a larger pool" if not tiers and not notices else "widen --tier, --max-words or --without"
+    return f"--n {n}: {name} has {left} prompt{'s' * (left != 1)}{of} to choose from{out}; ask for fewer, or {fix}"
 
 
 def _general() -> list[Prompt]:
@@ -138,33 +148,34 @@ def _general() -> list[Prompt]:
     return found
 
 
-def _from_file(name: str, column: str | None, split: str | None) -> tuple[list[Prompt], list[str]]:
+def _from_file(
+    name: str, column: str | None, split: str | None, option: str = "--pool"
+) -> tuple[list[Prompt], list[str]]:
     path = Path(name)
     if not path.exists():
         close = difflib.get_close_matches(name, POOLS, 1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise UsageError(f"--pool {name}: is neither a file here nor a pool; {hint}The pools are {', '.join(POOLS)}")
     try:
-        table = read_table(path, split, "--pool")
-        return _prompts_of(table, column, name)
+        table = read_table(path, split, option)
+        return _prompts_of(table, column, f"{option} {name}")
     except ExperimentError as error:
-        said = str(error).replace("--pool.file: ", "--pool ").replace("--pool.split: ", "--split: ")
+        said = str(error).replace(f"{option}.file: ", f"{option} ").replace(f"{option}.split: ", "--split: ")
         raise UsageError(said) from None
 
 
-def _prompts_of(table: PromptTable, column: str | None, name: str) -> tuple[list[Prompt], list[str]]:
+def _prompts_of(table: PromptTable, column: str | None, at: str) -> tuple[list[Prompt], list[str]]:
     column = column or PROMPT
     if column not in table.names:
         has = ", ".join(table.names) or "no columns"
         raise UsageError(
-            f"--pool {name}: has no column {column!r}; it has {has}. Say which holds the prompts, such as "
-            "--column caption"
+            f"{at}: has no column {column!r}; it has {has}. Say which holds the prompts, such as --column caption"
         )
     texts: list[Any] = table.values(column)
     for row, text in enumerate(texts):
         if text is not None and not isinstance(text, str):
             raise UsageError(
-                f"--pool {name}: {table.unit} {table.number(row)}: the prompt is no text, but {text!r:.80}; is "
+                f"{at}: {table.unit} {table.number(row)}: the prompt is no text, but {text!r:.80}; is "
                 f"{column!r} the right column? It has {', '.join(table.names)}"
             )
     first: dict[str, int] = {}
@@ -173,7 +184,7 @@ def _prompts_of(table: PromptTable, column: str | None, name: str) -> tuple[list
         if text:
             first.setdefault(text, row)
     if not first:
-        raise UsageError(f"--pool {name}: holds no prompts (one a line, or a CSV with a column 'prompt')")
+        raise UsageError(f"{at}: holds no prompts (one a line, or a CSV with a column 'prompt')")
     empty = sum(not text for text in even)
     again = len(even) - empty - len(first)
     notices = [f"{count} {what}" for count, what in ((empty, "empty"), (again, "there twice")) if count]
