@@ -60,14 +60,16 @@ def _head(rows: int, iterations: int, side: int) -> dict[str, Any]:
         "name": "synthetic", "description": "", "created": "2026-01-01", "loopsim": "0", "state": "finished",
         "iterations": iterations, "done": rows * iterations, "total": rows * iterations, "rate": None, "seed": "1",
         "noise": "fresh", "replicates": 2, "starts": starts, "trajectories": rows, "imported": None, "measured": True,
-        "models": [], "embedders": ["synthetic"], "failures": [], "headline": ["Nothing was run."], "notes": [],
+        "models": [], "embedders": ["synthetic"], "failed": 0, "failures": [],
+        "headline": ["Nothing was run."], "notes": [],
         "flags": [{"name": "repeat", "meaning": "said again", "steps": rows // 50, "share": 0.01}], "verdicts": [],
     }  # fmt: skip
     layer = {"run": 0, "embedder": "synthetic", "modality": "image", "version": "1"}
     return {
         "format": 1, "live": False, "made": "2026-01-01T00:00:00+00:00", "loopsim": "0", "title": "synthetic",
         "runs": [run], "groups": groups, "conditions": [{"run": 0, "id": "c", "label": "all", "factors": []}],
-        "starts": [{"id": f"s{i}", "kind": "text", "text": f"start {i}", "group": i % 2} for i in range(starts)],
+        "starts": [{"id": f"s{i}", "kind": "text", "text": f"start {i}", "group": i % 2, "factors": []}
+                   for i in range(starts)],
         "trajectories": {
             "id": [f"id{row:06d}" for row in range(rows)], "run": [0] * rows, "condition": [0] * rows,
             "start": [min(row // 2, starts - 1) for row in range(rows)], "replicate": [row % 2 for row in range(rows)],

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from loopsim import images
+from loopsim.compare import Settings, compare_runs
 from loopsim.errors import ExperimentError, ModelError
 from loopsim.experiment import parse_experiment
+from loopsim.measure import Options, measure_run
 from loopsim.models import check_varying
 from loopsim.models.generator_varying import fitted, variation_class
 from loopsim.plan import make_plan
@@ -187,3 +189,17 @@ def test_pictures_of_another_size_are_scaled_and_cut_in_the_middle():
     wide[:, 20:40] = 200
     assert np.array(fitted(wide, (10, 10))).mean() > 150
     assert fitted(wide, None).size == (60, 20)
+
+
+def test_a_grouping_that_does_not_name_the_control_keeps_the_loop_apart_from_it(tmp_path):
+    run = run_plan(plan_of(captioner={"model": "mock", "temperature": [0.5, 1.0]}, controls=["shuffled"]), tmp_path)
+    frame = measure_run(run, Options(by=("captioner.temperature",), families=("text",)))
+    assert set(zip(frame["captioner.temperature"], frame["control"], strict=True)) == {
+        (0.5, "none"), (1.0, "none"), (0.5, "shuffled"), (1.0, "shuffled"),
+    }  # fmt: skip
+    lines, _ = compare_runs([run], Settings(by="captioner.temperature", measures=("survival",), n_permutations=19))
+    names = {(line.first, line.second) for line in lines}
+    assert names == {
+        ("0.5, control=none", "1.0, control=none"),
+        ("0.5, control=shuffled", "1.0, control=shuffled"),
+    }

@@ -216,6 +216,26 @@ def test_curves_are_the_measurements(site: Site, run: Run, head: dict[str, Any])
         assert line["low"] == rounded(mine["ci_low"])
 
 
+def test_what_a_template_was_filled_with_is_of_the_start_not_of_the_condition(tmp_path: Path):
+    raw: dict[str, Any] = {
+        "name": "filled", "seed": 7, "iterations": 1, "generator": "mock",
+        "starts": [{"template": "a {colour} {thing}", "factors": {"colour": ["red", "blue"], "thing": ["boat"]}}],
+        "captioner": {"model": "mock", "temperature": [0.0, 0.7]}, "embedders": "mock",
+    }  # fmt: skip
+    head = Site([run_plan(make_plan(parse_experiment(raw), read_branch), tmp_path / "run")]).head()
+    assert [one["factors"] for one in head["conditions"]] == [
+        [["captioner.temperature", "0"]],
+        [["captioner.temperature", "0.7"]],
+    ]
+    assert [one["factors"] for one in head["starts"]] == [[["colour", "red"]], [["colour", "blue"]]]
+
+
+def test_failures_beyond_those_listed_are_counted(monkeypatch: pytest.MonkeyPatch, run: Run):
+    monkeypatch.setattr("loopsim.report.facts._MOST_FAILURES", 3)
+    (facts,) = Site([run]).head()["runs"]
+    assert (facts["failed"], len(facts["failures"])) == (4, 3)
+
+
 def test_the_head_says_what_was_run(head: dict[str, Any], run: Run):
     (facts,) = head["runs"]
     assert (facts["name"], facts["iterations"], facts["starts"], facts["replicates"]) == ("mocked", 10, 6, 2)

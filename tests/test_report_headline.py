@@ -128,6 +128,28 @@ def test_many_cells_of_one_verdict_are_said_at_once_with_the_outermost_limits():
     assert "outermost limits" not in headline(frame(cell("decay"))).notes[0]
 
 
+def test_limits_that_some_cells_lack_are_not_given_for_all_of_them():
+    cells = [frame(cell("undecided", label=f"c{i}")) for i in range(4)]
+    cells[3].loc[cells[3]["t"] == 50, ["value", "ci_low", "ci_high"]] = [0.98, NAN, NAN]
+    assert "to 0.62–0.98 [0.58, 0.66 in 3 of 4] at t = 50" in headline(pd.concat(cells)).sentences[0]
+
+
+def with_control(rows: list[dict[str, Any]], control: str) -> list[dict[str, Any]]:
+    return [{**row, "label": f"control={control}", "control": control} for row in rows]
+
+
+def test_the_finding_is_of_the_loop_and_its_controls_stand_beside_it():
+    loop, broken = with_control(cell("decay"), "none"), with_control(cell("no decay"), "shuffled")
+    found = headline(frame(loop, broken, with_control(cell("undecided"), "redraw@3")))
+    assert found.sentences[0] == headline(frame(cell("decay"))).sentences[0]
+    assert not any("convergence" in one for one in found.sentences)
+    assert found.sentences[-1] == (
+        "Beside the loop, in its controls, which are broken on purpose, of 2 cases diversity stayed within the margin "
+        "in 1 and is undecided in 1. What the loop shows beyond them is the loop's doing."
+    )
+    assert [line.label for line in found.lines] == ["control=none", "control=shuffled", "control=redraw@3"]
+
+
 @pytest.mark.parametrize(
     ("verdict", "start"),
     [

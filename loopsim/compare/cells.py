@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from loopsim.compare.records import Settings
 from loopsim.errors import UsageError
 from loopsim.measure.cells import key_columns
+from loopsim.records import NO_CONTROL
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,20 @@ def cells_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator
     if settings.by not in known:
         raise UsageError(f"--by {settings.by}: there is no such column; known: {', '.join(known)}")
     fixed = "label" if by == "group" else "group"
-    for block in table[fixed].drop_duplicates():
-        family = table[fixed] == block
+    # A loop and its controls are never pooled: a condition's label says which it is, a factor does not.
+    arms = table["control"].fillna(NO_CONTROL) if "control" in table and by != "control" else None
+    if fixed == "label" or by == "label" or arms is None:
+        arms = pd.Series("", index=table.index)
+    blocks = pd.DataFrame({fixed: table[fixed], "arm": arms}).drop_duplicates()
+    for block, arm in blocks.itertuples(index=False):
+        family = (table[fixed] == block) & (arms == arm)
         cells = []
         for (run, value), rows in table[family].groupby(["run", by], sort=False, dropna=False):
             parts = [str(run)] * several + [str(value)] * (not several or table[by].nunique() > 1)
             if table[fixed].nunique() > 1:
                 parts.append(f"{'starts' if fixed == 'group' else 'condition'} {block}")
+            if arms.nunique() > 1:
+                parts.append(f"control={arm}")
             chosen = np.zeros(len(table), dtype=bool)
             chosen[rows.index] = True
             cells.append(Cell(", ".join(parts), str(value), chosen, frozenset(rows["start_id"])))

@@ -87,7 +87,7 @@ def measure_run(run: Run, options: Options | None = None) -> pd.DataFrame:
     """
     options = options or Options()
     trajectories = run.trajectories()
-    cells = list(cells_of(trajectories, options.by))
+    cells = list(cells_of(trajectories, _apart(trajectories, options.by)))
     pass_ = _Pass(run, options, trajectories, cells)
     rows = list(carried_out(pass_.tasks(), options.jobs))
     frame = pd.DataFrame(rows, columns=[*key_columns(trajectories), *COLUMNS])
@@ -96,6 +96,12 @@ def measure_run(run: Run, options: Options | None = None) -> pd.DataFrame:
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     write_table(run.path / options.file, pa.Table.from_pandas(frame, preserve_index=False))
     return frame
+
+
+def _apart(trajectories: pd.DataFrame, by: Sequence[str]) -> tuple[str, ...]:
+    """The grouping, the loop and its controls apart: pooled, they would be neither."""
+    named = {"condition", "label", "control"} & set(by)
+    return tuple(by) if named or "control" not in trajectories else (*by, "control")
 
 
 class _Pass:

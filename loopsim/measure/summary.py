@@ -54,6 +54,8 @@ def summaries(
     measurements: pd.DataFrame, metric: str = "mean_pairwise_distance", by: Sequence[str] = BY
 ) -> list[Summary]:
     """A line for each cell, modality and embedder, in the order of the measurements."""
+    if "control" in measurements and not {"condition", "label", "control"} & set(by):
+        by = (*by, "control")  # measured apart from the loop, whatever the grouping
     keys = [*by, "modality", "embedder"]
     of_vectors = measurements[measurements["embedder"].notna() & (measurements["modality"] != "pair")]
     lines = []
@@ -71,7 +73,7 @@ def summaries(
         memory = tuple(_one(cell, "memory", item=item) for item in ("early", "late"))
         motifs = tuple(_one(cell, "effective_motifs", t=t) for t in ends)
         silhouette = cell[cell["metric"] == "endpoint_silhouette"]
-        label = ", ".join(str(head[name]) for name in by if name != "group")
+        label = ", ".join(_named(name, head[name]) for name in by if name != "group")
         endpoints = "" if silhouette.empty else str(silhouette["verdict"].iloc[0] or silhouette["undefined"].iloc[0])
         lines.append(
             Summary(
@@ -81,6 +83,10 @@ def summaries(
             )
         )  # fmt: skip
     return lines
+
+
+def _named(column: str, value: object) -> str:
+    return f"control={value}" if column == "control" else str(value)
 
 
 def _one(cell: pd.DataFrame, metric: str, t: int | None = None, item: str | None = None) -> Interval:

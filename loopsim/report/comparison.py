@@ -111,7 +111,7 @@ def differing(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _factors(table: pd.DataFrame) -> list[str]:
-    roles = ("generator", "captioner", "noise")
+    roles = ("generator", "captioner", "noise", "control")
     return [c for c in table.columns if c.partition(".")[0].rstrip("0123456789") in roles]
 
 

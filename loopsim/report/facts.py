@@ -46,6 +46,7 @@ def run_facts(member: Member, flags: Sequence[str], head: Headline) -> dict[str,
         "measured": run.is_measured(),
         "models": list(_models(table, run.manifest)),
         "embedders": embedders_of(run),
+        "failed": len(run.failures()),
         "failures": _failures(member),
         "flags": _flags(member, flags),
         "headline": list(head.sentences),
@@ -118,22 +119,33 @@ def _flags(member: Member, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def conditions_of(parts: Sequence[Member]) -> tuple[list[dict[str, Any]], list[list[int]]]:
-    """The conditions of all runs with the factors that vary, and the condition of each trajectory of each run."""
+    """The conditions of all runs with their factors that vary, and the condition of each trajectory of each run."""
     found: list[dict[str, Any]] = []
     of_rows = []
     for member in parts:
         table = member.trajectories
-        factors = [c for c in key_columns(table) if c not in ("condition", "label", "group")]
-        varying = [c for c in factors if table[c].map(repr).nunique() > 1]
+        of_starts = set(member.run.start_columns)
+        varying = [c for c in _varying(member) if c not in of_starts]
         number: dict[str, int] = {}
         for _, row in table.drop_duplicates("condition").iterrows():
             number[row["condition"]] = len(found)
-            values = [[c, "none" if missing(row[c]) else value_in_words(row[c])] for c in varying]
             found.append({
-                "run": member.index, "id": row["condition"], "label": _text(row["label"]), "factors": values,
+                "run": member.index, "id": row["condition"], "label": _text(row["label"]),
+                "factors": _values(row, varying),
             })  # fmt: skip
         of_rows.append([number[c] for c in table["condition"]])
     return found, of_rows
+
+
+def _varying(member: Member) -> list[str]:
+    """The factors, of conditions and of starts, that are not the same everywhere in a run."""
+    table = member.trajectories
+    factors = [c for c in key_columns(table) if c not in ("condition", "label", "group")]
+    return [c for c in factors if table[c].map(repr).nunique() > 1]
+
+
+def _values(row: Mapping[str, Any], factors: Sequence[str]) -> list[list[str]]:
+    return [[c, "none" if missing(row[c]) else value_in_words(row[c])] for c in factors]
 
 
 def trajectory_columns(parts: Sequence[Member]) -> dict[str, Any]:
@@ -147,6 +159,7 @@ def trajectory_columns(parts: Sequence[Member]) -> dict[str, Any]:
     for member, condition in zip(parts, of_rows, strict=True):
         number: dict[tuple[str, str], int] = {}
         failed = {f.trajectory_id: f.t for f in member.run.failures()}
+        of_starts = [c for c in _varying(member) if c in set(member.run.start_columns)]
         periods, entries = _absorbed(member)
         drifts = _drifts(member)
         for i, row in enumerate(member.trajectories.to_dict("records")):
@@ -156,6 +169,7 @@ def trajectory_columns(parts: Sequence[Member]) -> dict[str, Any]:
                 starts.append({
                     "id": row["start_id"], "kind": row["start_kind"],
                     "text": None if missing(row["start_text"]) else row["start_text"], "group": groups.index(key[1]),
+                    "factors": _values(row, of_starts),
                 })  # fmt: skip
             values = (
                 row["trajectory_id"], member.index, condition[i], number[key], row["replicate"], row["t0"],

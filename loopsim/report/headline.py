@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from loopsim.measure import Summary, interval, summaries
+from loopsim.records import NO_CONTROL
 
 FEW = 3
 """So many cells are named one by one; more are counted."""
@@ -26,7 +27,7 @@ class Headline:
     notes: tuple[str, ...]
     """What a reader must know to read it rightly."""
     lines: tuple[Summary, ...]
-    """The cells it is made from."""
+    """The cells it is made from, then those of the controls."""
 
 
 def headline(measurements: pd.DataFrame | None) -> Headline:
@@ -37,17 +38,28 @@ def headline(measurements: pd.DataFrame | None) -> Headline:
     """
     if measurements is None:
         return Headline(("This run has not been measured yet.",), (), ())
+    measurements, broken = _arms(measurements)
     lines = [line for line in summaries(measurements) if line.modality in _PLURAL]
+    beside = [line for line in summaries(broken) if line.modality in _PLURAL] if len(broken) else []
     if not lines:
         why = "no distances between trajectories were measured, for want of embeddings or of trajectories"
-        return Headline((f"Nothing can be said about convergence: {why}.",), (), ())
+        return Headline((f"Nothing can be said about convergence: {why}.",), (), tuple(beside))
     first = lines[0].embedder
     mine = [line for line in lines if line.embedder == first]
     sentences = [
         _diversity(modality, [x for x in mine if x.modality == modality], measurements) for modality in _PLURAL
     ]
     sentences += [_memory(mine), _ends(mine), _absorbed(measurements)]
-    return Headline(tuple(one for one in sentences if one), tuple(_notes(mine, lines)), tuple(lines))
+    sentences.append(_controls([line for line in beside if line.embedder == first]))
+    return Headline(tuple(one for one in sentences if one), tuple(_notes(mine, lines)), (*lines, *beside))
+
+
+def _arms(measurements: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the loop itself, and those of its controls, which are broken on purpose and show nothing of it."""
+    if "control" not in measurements:
+        return measurements, measurements.iloc[:0]
+    broken = measurements["control"].notna() & (measurements["control"] != NO_CONTROL)
+    return measurements[~broken], measurements[broken]
 
 
 # ---- between-trajectory diversity ------------------------------------------------------------------------------------
@@ -128,7 +140,8 @@ def _span(lines: Sequence[Summary]) -> str:
 def _outermost(values: Sequence[tuple[float, float, float]]) -> str:
     low, high = (f"{pick(v[0] for v in values):.2f}" for pick in (min, max))
     known = [v for v in values if math.isfinite(v[1]) and math.isfinite(v[2])]
-    limits = f" [{min(v[1] for v in known):.2f}, {max(v[2] for v in known):.2f}]" if known else ""
+    some = "" if len(known) == len(values) else f" in {len(known)} of {len(values)}"
+    limits = f" [{min(v[1] for v in known):.2f}, {max(v[2] for v in known):.2f}{some}]" if known else ""
     return (low if low == high else f"{low}–{high}") + limits
 
 
@@ -224,6 +237,20 @@ def _absorbed(measurements: pd.DataFrame) -> str:
         return ""
     low, high = f"{min(values) * 100:.0f}", f"{max(values) * 100:.0f}"
     return f"{low if low == high else f'{low} to {high}'} % of trajectories end in captions that repeat to the letter."
+
+
+def _controls(lines: Sequence[Summary]) -> str:
+    """What the broken loops do, in a sentence: what the loop shows beyond them is the loop's doing."""
+    told = {"decay": "fell", "no decay": "stayed within the margin", "rise": "rose", "undecided": "is undecided"}
+    counts = [(told[v], sum(line.verdict == v for line in lines)) for v in _VERDICTS]
+    there = [f"{what} in {count}" for what, count in counts if count]
+    if not there:
+        return ""
+    of = "in the one case" if len(lines) == 1 else f"of {len(lines)} cases"
+    return (
+        f"Beside the loop, in its controls, which are broken on purpose, {of} diversity {' and '.join(there)}. "
+        "What the loop shows beyond them is the loop's doing."
+    )
 
 
 def _notes(mine: Sequence[Summary], lines: Sequence[Summary]) -> list[str]:

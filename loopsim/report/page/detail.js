@@ -96,6 +96,7 @@ Loopsim.detail = (() => {
     add("start", start.text === null ? "(a picture)" : start.text);
     if (head.runs.length > 1) add("run", head.runs[one.run].name);
     for (const [name, value] of condition.factors) add(name, value);
+    for (const [name, value] of start.factors || []) add(name, value);
     if (!condition.factors.length && head.conditions.length > 1) add("condition", condition.label);
     if (head.groups.length > 1) add("starts", Loopsim.rows.groupOf(row));
     add("replicate", one.replicate + 1);

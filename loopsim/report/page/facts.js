@@ -28,8 +28,8 @@ Loopsim.facts = (() => {
     numbers.push(plural(runs.reduce((sum, run) => sum + run.starts, 0), "start"));
     const steps = runs.reduce((sum, run) => sum + run.done, 0), iterations = Math.max(...runs.map((run) => run.iterations));
     numbers.push(plural(iterations, "iteration"), plural(steps, "step"));
-    const failed = runs.reduce((sum, run) => sum + run.failures.length, 0);
-    if (failed) numbers.push(failed + " failed");
+    const failed = runs.reduce((sum, run) => sum + run.failed, 0);
+    if (failed) numbers.push(integer(failed) + " failed");
     $("numbers").textContent = numbers.join("  ·  ");
     showProgress();
   }
@@ -129,7 +129,9 @@ Loopsim.facts = (() => {
     const shown = run.failures.map((one) => el("li", {},
       el("button", { type: "button", class: "link", text: "t = " + one.t, onclick: () => one.row !== null && Loopsim.select(one.row, one.t - 1, { from: "facts" }) }),
       " " + one.role + " " + one.model + ": ", el("span", { class: "message", text: one.message })));
-    return el("details", { class: "more", open: run.failures.length <= 5 }, el("summary", { text: plural(run.failures.length, "trajectory", "trajectories") + " failed; the others went on" }), el("ul", { class: "failures" }, ...shown));
+    const rest = run.failed - run.failures.length;
+    return el("details", { class: "more", open: run.failed <= 5 }, el("summary", { text: plural(run.failed, "trajectory", "trajectories") + " failed; the others went on" }), el("ul", { class: "failures" }, ...shown),
+      rest > 0 ? el("p", { class: "note", text: "The first " + integer(run.failures.length) + " are listed; Filter shows all that are marked as failed." }) : null);
   }
 
   // ---- downloads ----------------------------------------------------------------------------------------------------

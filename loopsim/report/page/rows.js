@@ -49,6 +49,8 @@ Loopsim.rows = (() => {
 
   // ---- facets -------------------------------------------------------------------------------------------------------
 
+  const MOST_VALUES = 24; // of a column of the starts: more, and it is a name rather than a group
+
   // What can be filtered by: key, name, values, and the values that a row has.
   function facets() {
     const head = data.head, found = [];
@@ -59,6 +61,12 @@ Loopsim.rows = (() => {
       const of = (one) => { const pair = one.factors.find(([name]) => name === factor); return pair ? pair[1] : "–"; };
       const alone = factors.filter((one) => short(one) === short(factor)).length === 1;
       add("factor " + factor, (alone ? short(factor) : factor).replaceAll("_", " "), [...new Set(head.conditions.map(of))], (row) => [of(conditionOf(row))]);
+    }
+    const ofStarts = [...new Set(head.starts.flatMap((one) => (one.factors || []).map(([name]) => name)))];
+    for (const factor of ofStarts) {
+      const of = (one) => { const pair = (one.factors || []).find(([name]) => name === factor); return pair ? pair[1] : "–"; };
+      const values = [...new Set(head.starts.map(of))];
+      if (values.length <= MOST_VALUES) add("start " + factor, factor.replaceAll("_", " "), values, (row) => [of(startOf(row))]);
     }
     if (!factors.length) add("condition", "Condition", [...new Set(head.conditions.map((one) => one.label))], (row) => [conditionOf(row).label]);
     add("group", "Starts", head.groups, (row) => [groupOf(row)]);
