@@ -11,12 +11,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from loopsim.catalog import find
 from loopsim.cli import app
 from loopsim.experiment import parse_experiment
 from loopsim.plan import make_plan
 from loopsim.prompts import METHODS, POOLS, TIERS, choose, read_pool
 from loopsim.prompts.postcards import draw_prompts
 from loopsim.starts import read_prompts
+from tests import tiny_embedders
 
 ROOT = Path(__file__).parent.parent
 
@@ -92,6 +94,28 @@ def test_printed_prompts_are_alone_on_stdout_and_the_rest_is_told_beside(pool: P
     assert len(done.stdout.splitlines()) == 3
     assert "500 random subsets" in done.stderr
     assert "knows nothing of what they mean" in done.stderr
+
+
+def test_a_large_pool_is_sampled_first_and_that_is_told(pool: Path):
+    done = loopsim("--pool", pool, "--n", 3, "--at-most", 6, "--embedder", "tfidf", "--out", pool.with_name("few.txt"))
+    assert "left out: all but 6 of 15 prompts, drawn by --seed 2025" in done.stderr
+    assert done.stdout.startswith("3 of 6 prompts")
+
+
+@pytest.mark.parametrize("kind", ["sentence", "open-clip", "transformers"])
+def test_any_embedder_of_texts_can_be_the_space(pool: Path, tmp_path: Path, kind: str):
+    if kind == "sentence":
+        folder = tiny_embedders.build_sentence(tmp_path / "model")
+    elif kind == "open-clip":
+        folder = Path(find("embedder", "postcards").path())
+    else:
+        folder = tmp_path / "siglip"
+        tiny_embedders.build("siglip", folder)
+    done = loopsim("--pool", pool, "--n", 4, "--embedder", folder, "--json")
+    assert done.exit_code == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["embedder"]["files"]  # hashes: the same name need not be the same weights
+    assert shown["spread"]["mean"] > shown["spread"]["random_mean"]
 
 
 @pytest.mark.parametrize("kind", ["even", "prior"])
@@ -173,13 +197,14 @@ def test_groups_chosen_one_after_another_share_no_prompt(pool: Path, tmp_path: P
         (["--n", 2, "--without", "gone.csv"], "--without gone.csv: there is no such file"),
         (["--n", 2, "--without", "empty.txt"], "--without empty.txt: holds no prompts"),
         (["--n", 2, "--without", "pool.csv"], "has 0 prompts to choose from (left out: 15 that are in pool.csv)"),
+        (["--n", 4, "--at-most", 3], "--at-most 3: is fewer than the 4 prompts to choose"),
         (["--pool", "genral"], "did you mean general? The pools are general, postcards-even"),
         (["--pool", "postcards-even", "--tier", "objects"], "has no tiers"),
         (["--pool", "general", "--split", "train"], "--split is for a file"),
         (["--pool", "empty.txt"], "holds no prompts"),
         (["--pool", "picture.png"], "cannot be read"),
         (["--pool", "marks.txt", "--n", 2], "no prompt of the pool has a word"),
-        (["--pool", "postcards-narrow", "--n", 60000, "--method", "random"], "different prompts are not to be had"),
+        (["--pool", "postcards-narrow", "--n", 11000, "--method", "random"], "different prompts are not to be had"),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(

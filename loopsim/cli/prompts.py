@@ -54,6 +54,9 @@ def prompts(
         str | None, typer.Option(help="Of a file: which holds the prompts.", show_default="prompt")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Of a dataset with several.")] = None,
+    at_most: Annotated[
+        int, typer.Option(min=1, help="Choose from so many at most; a larger pool is sampled first.")
+    ] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 2025,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     out: Annotated[
@@ -80,7 +83,15 @@ def prompts(
             column=column, split=split, without=without or (),
         )  # fmt: skip
         choice = choose(
-            source, n, method=chosen_method, embedder=embedder, balance=balance, seed=seed, device=device, on_load=say
+            source,
+            n,
+            method=chosen_method,
+            embedder=embedder,
+            balance=balance,
+            at_most=at_most,
+            seed=seed,
+            device=device,
+            on_load=say,
         )
         if out is not None:
             write_prompts(out, choice.prompts)

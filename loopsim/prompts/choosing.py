@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ METHODS: Mapping[str, str] = {
     "narrow": "the tightest neighbourhood of the pool",
 }
 """Name to what it does."""
+AT_MOST = 20_000
+"""Prompts that are embedded and chosen from; a larger pool is sampled first."""
+_SUBSETS, _SUBSETS_OF_LARGE, _LARGE = 500, 200, 300
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def choose(
     method: str = "farthest",
     embedder: str | None = None,
     balance: str | None = None,
+    at_most: int = AT_MOST,
     seed: int = 0,
     device: str = "auto",
     on_load: Callable[[str], None] | None = None,
@@ -61,8 +66,9 @@ def choose(
         method: one of `METHODS`.
         embedder: in whose space; None takes word counts (`tfidf`), for postcards the embedder of their world, and for a
             random sample none.
+        at_most: of a larger pool, so many drawn by `seed` are embedded and chosen from.
         balance: a column of which each value gets equally many prompts, up to one; for `farthest` and `dpp`.
-        seed: of a random sample, and of the random subsets that the distances are compared with.
+        seed: of a random sample, of `at_most`, and of the random subsets that the distances are compared with.
         device: where to embed.
         on_load: called with a line when a model is loaded.
 
@@ -72,6 +78,8 @@ def choose(
     """
     if method not in METHODS:
         raise UsageError(f"--method {method}: is not known; known are {', '.join(METHODS)}")
+    if method != "random" or embedder is not None:
+        pool = _part(pool, n, at_most, seed)
     groups = None if balance is None else _groups(pool, balance, method, n)
     space = None
     if method != "random" or embedder is not None:
@@ -80,7 +88,8 @@ def choose(
     chosen = _rows(pool, space, n, method, groups, seed)
     spread = None
     if space is not None and n > 1:
-        spread = selection.spread_against_random(space.vectors, chosen, seed=seed)
+        subsets = _SUBSETS if n <= _LARGE else _SUBSETS_OF_LARGE
+        spread = selection.spread_against_random(space.vectors, chosen, subsets=subsets, seed=seed)
     return Choice(
         tuple(pool.prompts[i] for i in chosen),
         method,
@@ -89,6 +98,17 @@ def choose(
         {} if space is None else space.weights,
         spread,
     )
+
+
+def _part(pool: Pool, n: int, at_most: int, seed: int) -> Pool:
+    size = len(pool.prompts)
+    if size <= at_most:
+        return pool
+    if n > at_most:
+        raise UsageError(f"--at-most {at_most}: is fewer than the {n} prompts to choose; raise it")
+    rows = sorted(np.random.default_rng(seed).choice(size, at_most, replace=False).tolist())
+    note = f"all but {at_most} of {size} prompts, drawn by --seed {seed} (--at-most takes more, and longer)"
+    return dataclasses.replace(pool, prompts=tuple(pool.prompts[i] for i in rows), notices=(*pool.notices, note))
 
 
 def _rows(pool: Pool, space: Space | None, n: int, method: str, groups: list[str] | None, seed: int) -> list[int]:

@@ -17,6 +17,8 @@ TFIDF = "tfidf"
 """Counts of words, weighted by how rare they are: no model, no download, no meaning."""
 _WORDS = 8192
 _COMMON, _MANY = 0.25, 40
+_ENTRIES = 1 << 25
+"""Numbers that the word counts of a pool may be: 256 MiB; of a large pool rarer words are left out."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def _tfidf(texts: Sequence[str]) -> NDArray[Any]:
 
     # What a quarter of the prompts say tells none apart, in any language; in a small pool that may be what it is about.
     common = _COMMON if len(texts) >= _MANY else 1.0
-    vectorizer = CountVectorizer(token_pattern=r"\w+", max_df=common, max_features=_WORDS, dtype=np.float64)
+    kept = min(_WORDS, max(1, _ENTRIES // len(texts)))
+    vectorizer = CountVectorizer(token_pattern=r"\w+", max_df=common, max_features=kept, dtype=np.float64)
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError:  # "empty vocabulary"
