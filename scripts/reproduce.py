@@ -32,9 +32,16 @@ AGAIN = {
 """Study and twin to a further measurement of it."""
 NAMES = {"label,tier": "tier", "label,who": "who"}
 """How the further measurement's grouping is called in the name of the stored file."""
-COMPARED = {"alternating": ("postcards", "postcards_pairs")}
-"""Study to the twins that `loopsim compare` holds against each other."""
-FIGURES = ("diversity", "truth")
+COMPARED = {"alternating": ("postcards", "postcards_pairs", "alternating_postcards, all")}
+"""Study to the twins that `loopsim compare` holds against each other, and the cell that the others are compared with."""
+FIGURES = {
+    "people": ("survival", "truth"),
+    "recursion": ("diversity", "drift"),
+    "crossed_panel": ("attribution", "truth"),
+}
+"""Study to the figures that its README shows."""
+USUAL_FIGURES = ("diversity", "truth")
+"""Those of the other studies."""
 _COLUMNS = ("condition", "noise", "t", "modality", "embedder", "metric", "item", "value", "ci_low", "ci_high", "n",
             "signature", "undefined", "verdict")  # fmt: skip
 
@@ -79,16 +86,26 @@ def follow(title: str, lines: Iterator[str]) -> None:
     print(f"{chr(13) if shown else ''}{title}: done in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
 
 
-def store(study: str, twin: str, run: Path) -> None:
-    """Keep what the tables rest on, and the figures, in the study's folder."""
-    folder = EXPERIMENTS / study
+def run_twin(path: Path, title: str, runs: Path, overrides: Sequence[str], into: Path) -> None:
+    """Run one twin, or resume it, and store what its tables rest on."""
+    study, twin = path.parent.name, path.stem
+    run = runs / f"{study}-{twin}"
+    follow(title, loopsim("run", str(path), *overrides, "--out", str(run)))
+    if (study, twin) in AGAIN:
+        follow(f"{title}, measured again", loopsim("measure", str(run), *AGAIN[study, twin]))
+    store(study, twin, run, into)
+
+
+def store(study: str, twin: str, run: Path, into: Path) -> None:
+    """Keep what the tables rest on, and the figures, in the study's folder below `into`."""
+    folder = into / study
     wanted = metrics_of(study)
     _keep(pd.read_parquet(run / "measurements.parquet"), wanted, folder / "results" / f"{twin}.parquet")
     if (study, twin) in AGAIN:
         asked = AGAIN[study, twin]
         found = sorted(run.glob("measurements-by-*.parquet"), key=lambda path: path.stat().st_mtime)
         _keep(pd.read_parquet(found[-1]), wanted, folder / "results" / f"{twin}-by-{NAMES[asked[1]]}.parquet")
-    for name in FIGURES:
+    for name in FIGURES.get(study, USUAL_FIGURES):
         source = run / "figures" / f"{name}.png"
         if source.exists():
             _shrink(source, folder / "figures" / f"{twin}-{name}.png")
@@ -101,7 +118,7 @@ def _keep(rows: pd.DataFrame, metrics: set[str], path: Path) -> None:
     kept = kept[kept["t"].isna() | kept["t"].isin(ends)]
     factors = [c for c in kept.columns if c not in _COLUMNS and not c.startswith(("generator", "captioner"))]
     kept = kept[[*factors, *(c for c in _COLUMNS[1:] if c != "noise")]].reset_index(drop=True)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     kept.to_parquet(path, index=False, compression="zstd")
     if path.stat().st_size > MOST_BYTES:
         sys.exit(f"{path} has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}: ask for fewer metrics")
@@ -109,7 +126,7 @@ def _keep(rows: pd.DataFrame, metrics: set[str], path: Path) -> None:
 
 def _shrink(source: Path, path: Path) -> None:
     """A figure small enough to be kept: fewer pixels and colours."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as figure:
         picture = figure.convert("RGB")
     for width in (1400, 1100, 800):
@@ -121,19 +138,21 @@ def _shrink(source: Path, path: Path) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def compare(study: str, runs: Path) -> None:
+def compare(study: str, runs: Path, into: Path) -> None:
     """Hold the twins of a study against each other; the lines are stored."""
     if any(isinstance(table, Lines) for table in STUDIES[study]) and study in COMPARED:
-        out = EXPERIMENTS / study / "results" / "postcards-compared.csv"
-        where = [str(runs / f"{study}-{twin}") for twin in COMPARED[study]]
-        measures = ["--measure", "late distance", "--measure", "memory", "--measure", "drift"]
+        out = into / study / "results" / "postcards-compared.csv"
+        *twins_compared, reference = COMPARED[study]
+        where = [str(runs / f"{study}-{twin}") for twin in twins_compared]
+        measures = ["--reference", reference, "--measure", "late distance", "--measure", "memory", "--measure", "drift"]
         follow(f"{study}: compare", loopsim("compare", *where, *measures, "--modality", "text", "--out", str(out)))
 
 
-def rewrite(study: str) -> bool:
-    """Write the results into a README; whether it changed."""
-    path = EXPERIMENTS / study / "README.md"
-    before = path.read_text(encoding="utf-8")
+def rewrite(study: str, into: Path) -> bool:
+    """Write the results into a README, or into a copy of it below another folder; whether it changed."""
+    path = into / study / "README.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = (EXPERIMENTS / study / "README.md").read_text(encoding="utf-8")
     after = put(before, "results", tables_of(study, path.parent))
     path.write_text(after, encoding="utf-8")
     return before != after
@@ -176,27 +195,22 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reproduce", help="where the runs go")
     parser.add_argument("--tables", action="store_true", help="only rewrite tables from what is stored")
     parser.add_argument("--costs", action="store_true", help="only rewrite what `loopsim plan` says")
-    parser.add_argument("--no-readme", action="store_true", help="run, but store and rewrite nothing")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="write results there, and leave experiments/ alone")
     options = parser.parse_args()
-    files = twins(options.only)
-    studies = list(dict.fromkeys(path.parent.name for path in files))
+    if options.overrides and options.into is None:
+        parser.error("with KEY=VALUE the numbers are of something else than the READMEs say: give --into DIR")
+    files, into = twins(options.only), (options.into or EXPERIMENTS).resolve()
+    runs, studies = options.runs.resolve(), list(dict.fromkeys(path.parent.name for path in files))
     if options.costs:
         print("\n".join(f"experiments/{s}/README.md {'rewritten' if costs(s) else 'as it was'}" for s in studies))
         return
-    for k, path in enumerate([] if options.tables else files, start=1):
-        study, twin = path.parent.name, path.stem
-        run, title = options.runs / f"{study}-{twin}", f"[{k}/{len(files)}] {study}/{path.name}"
-        follow(title, loopsim("run", str(path), *options.overrides, "--out", str(run)))
-        if (study, twin) in AGAIN:
-            follow(f"{title}, measured again", loopsim("measure", str(run), *AGAIN[study, twin]))
-        if not options.no_readme:
-            store(study, twin, run)
-    if options.no_readme:
-        return
+    if not options.tables:
+        for k, path in enumerate(files, start=1):
+            run_twin(path, f"[{k}/{len(files)}] {path.parent.name}/{path.name}", runs, options.overrides, into)
     for study in studies:
         if not options.tables:
-            compare(study, options.runs)
-        print(f"experiments/{study}/README.md {'rewritten' if rewrite(study) else 'as it was'}")
+            compare(study, runs, into)
+        print(f"{into / study / 'README.md'} {'rewritten' if rewrite(study, into) else 'as it was'}")
 
 
 if __name__ == "__main__":

@@ -183,3 +183,25 @@ def test_only_what_is_between_the_markers_is_exchanged():
 def test_an_unknown_study_is_named():
     with pytest.raises(SystemExit, match="there is no study 'elevator'; the studies are elevator_music, "):
         REPRODUCE.twins(["elevator"])
+
+
+def test_numbers_of_something_else_do_not_get_into_the_readmes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    monkeypatch.setattr("sys.argv", ["reproduce", "iterations=2"])
+    with pytest.raises(SystemExit):
+        REPRODUCE.main()
+    assert (
+        "with KEY=VALUE the numbers are of something else than the READMEs say: give --into DIR"
+        in capsys.readouterr().err
+    )
+    before = (ROOT / "experiments" / "controls" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["reproduce", "--only", "controls", "--tables", "--into", str(tmp_path)])
+    REPRODUCE.main()
+    assert section((tmp_path / "controls" / "README.md").read_text(encoding="utf-8"), "results") == TABLES.NOT_YET
+    assert (ROOT / "experiments" / "controls" / "README.md").read_text(encoding="utf-8") == before
+
+
+def test_a_command_that_fails_is_shown_with_what_it_said(tmp_path: Path):
+    with pytest.raises(SystemExit, match=r"loopsim status .* failed:\nloopsim: .*nothing"):
+        list(REPRODUCE.loopsim("status", str(tmp_path / "nothing")))
