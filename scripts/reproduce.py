@@ -33,7 +33,7 @@ AGAIN = {
 NAMES = {"label,tier": "tier", "label,who": "who"}
 """How the further measurement's grouping is called in the name of the stored file."""
 COMPARED = {"alternating": ("postcards", "postcards_pairs", "alternating_postcards, all")}
-"""Study to the twins that `loopsim compare` holds against each other, and the cell that the others are compared with."""
+"""Study to the twins that `loopsim compare` holds against each other, and the cell that all others are held against."""
 FIGURES = {
     "people": ("survival", "truth"),
     "recursion": ("diversity", "drift"),

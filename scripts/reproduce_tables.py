@@ -14,7 +14,7 @@ from typing import Literal
 
 import pandas as pd
 
-from loopsim.measure import interval
+from loopsim.measure import interval, number
 
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 NOT_YET = "The twin has not been run yet: `scripts/reproduce` runs it and fills this in."
@@ -259,7 +259,7 @@ def _of_lines(rows: pd.DataFrame) -> str:
     lines = [
         [str(row["first"]), str(row["second"]), str(row["modality"]), str(row["measure"]),
          interval((float(row["difference"]), float(row["ci_low"]), float(row["ci_high"]))),
-         f"{row['p_adjusted']:.3f}", str(row["verdict"])]
+         number(float(row["p_adjusted"])), str(row["verdict"])]
         for _, row in rows.iterrows()
     ]  # fmt: skip
     heads = ["first", "second", "of", "measure", "second − first [95 % interval]", "p adjusted", "verdict"]
