@@ -67,7 +67,8 @@ def test_what_is_written_is_what_an_experiment_reads(pool: Path, tmp_path: Path)
     assert done.exit_code == 0, done.stderr
     assert "6 of 15 prompts" in done.stdout
     assert "mean of all pairs" in done.stdout
-    assert out.read_text(encoding="utf-8").splitlines()[0] == "prompt,tier,id"  # `group` is a column of the results
+    assert out.read_text(encoding="utf-8").splitlines()[0] == "prompt,tier,id"
+    assert "(lists, or names of their own): group" in done.stderr
     plan = make_plan(
         parse_experiment({
             "name": "try", "iterations": 1, "starts": str(out), "generator": "mock", "captioner": "mock",

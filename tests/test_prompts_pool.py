@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
+from typer.testing import CliRunner
 
+from loopsim.cli import app
 from loopsim.prompts import TIERS, choose, read_pool
 from loopsim.prompts.pools import Pool
 
@@ -71,3 +74,10 @@ def test_a_hundred_far_apart_ones_share_less_than_chance(pool: Pool):
         assert spread is not None
         assert spread.mean > spread.random_mean_interval[1]
         assert spread.minimum > spread.random_minimum_interval[1]
+
+
+def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["prompts", "--n", "100", "--out", "far.csv"])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout in (Path(__file__).parent.parent / "docs/prompts.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from loopsim import __version__
 from loopsim.cli._shared import JsonOption, app, print_json, print_text, reporting, say
 from loopsim.errors import UsageError
 
@@ -115,9 +116,11 @@ def _show(choice: Choice, out: Path | None, as_json: bool, seed: int, named: boo
         say(line, "notice:", "yellow")
     if as_json:
         print_json({
+            "loopsim": __version__,
             "pool": choice.pool.name,
             "of": len(choice.pool.prompts),
             "left_out": list(choice.pool.notices),
+            "dropped_columns": list(choice.pool.dropped),
             "method": choice.method,
             "embedder": choice.weights or None,
             "seed": seed,
@@ -167,6 +170,11 @@ def _distances(choice: Choice) -> list[str]:
 
 def _notices(choice: Choice, named: bool) -> list[str]:
     lines = [f"left out: {'; '.join(choice.pool.notices)}"] if choice.pool.notices else []
+    if choice.pool.dropped:
+        lines.append(
+            f"columns of {choice.pool.name} that do not go along, because an experiment's results could not hold them "
+            f"(lists, or names of their own): {', '.join(choice.pool.dropped)}"
+        )
     if choice.embedder == "tfidf" and not named:
         lines.append(
             "tfidf counts words that prompts share and knows nothing of what they mean (a ship is as far from a boat "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,8 @@ class Pool:
     """What may be chosen, in order; no two are the same."""
     notices: tuple[str, ...] = ()
     """What was left out, and why, in words."""
+    dropped: tuple[str, ...] = ()
+    """Columns of a file that do not go along, because an experiment's results could not hold them."""
     drawn: bool = False
     """Whether it was drawn for this call, and so is in random order."""
 
@@ -102,13 +105,13 @@ def read_pool(
     if drawn and tiers:
         raise UsageError(f"--tier: {name} has no tiers; --pool {GENERAL} has: {', '.join(TIERS)}")
     excluded = _excluded(without)
-    notices: list[str] = []
     if drawn:
         size = n + len(excluded) if draw_only else max(_DRAWN_AT_LEAST, _DRAWN_EACH * n)
-        found = [Prompt(text, MappingProxyType({})) for text in draw_prompts(name, size, seed)]
+        texts = draw_prompts(name, size, seed)
+        pool = Pool(name, tuple(Prompt(text, MappingProxyType({})) for text in texts), drawn=True)
     else:
-        found, notices = (_general(), notices) if known else _from_file(name, column, split)
-    found = _of_tiers(found, tiers, name)
+        pool = Pool(name, tuple(_general())) if known else _from_file(name, column, split)
+    found, notices = _of_tiers(list(pool.prompts), tiers, name), list(pool.notices)
     rules: tuple[tuple[str, Callable[[str], bool]], ...] = (
         (f"of more than {max_words} words", lambda text: len(text.split()) > max_words),
         (f"that are in {', '.join(map(str, without))}", excluded.__contains__),
@@ -119,7 +122,7 @@ def read_pool(
         found = kept
     if n > len(found):
         raise UsageError(_too_few(name, n, len(found), notices, tiers))
-    return Pool(name, tuple(found), tuple(notices), drawn)
+    return dataclasses.replace(pool, prompts=tuple(found), notices=tuple(notices))
 
 
 def _excluded(files: Sequence[Path]) -> frozenset[str]:
@@ -127,7 +130,7 @@ def _excluded(files: Sequence[Path]) -> frozenset[str]:
     for file in files:
         if not file.exists():
             raise UsageError(f"--without {file}: there is no such file")
-        texts.update(prompt.text for prompt in _from_file(str(file), None, None, "--without")[0])
+        texts.update(_from_file(str(file), None, None, "--without").texts)
     return frozenset(texts)
 
 
@@ -148,9 +151,7 @@ def _general() -> list[Prompt]:
     return found
 
 
-def _from_file(
-    name: str, column: str | None, split: str | None, option: str = "--pool"
-) -> tuple[list[Prompt], list[str]]:
+def _from_file(name: str, column: str | None, split: str | None, option: str = "--pool") -> Pool:
     path = Path(name)
     if not path.exists():
         close = difflib.get_close_matches(name, POOLS, 1)
@@ -158,13 +159,13 @@ def _from_file(
         raise UsageError(f"--pool {name}: is neither a file here nor a pool; {hint}The pools are {', '.join(POOLS)}")
     try:
         table = read_table(path, split, option)
-        return _prompts_of(table, column, f"{option} {name}")
+        return _prompts_of(table, column, name, f"{option} {name}")
     except ExperimentError as error:
         said = str(error).replace(f"{option}.file: ", f"{option} ").replace(f"{option}.split: ", "--split: ")
         raise UsageError(said) from None
 
 
-def _prompts_of(table: PromptTable, column: str | None, at: str) -> tuple[list[Prompt], list[str]]:
+def _prompts_of(table: PromptTable, column: str | None, name: str, at: str) -> Pool:
     column = column or PROMPT
     if column not in table.names:
         has = ", ".join(table.names) or "no columns"
@@ -188,13 +189,16 @@ def _prompts_of(table: PromptTable, column: str | None, at: str) -> tuple[list[P
     empty = sum(not text for text in even)
     again = len(even) - empty - len(first)
     notices = [f"{count} {what}" for count, what in ((empty, "empty"), (again, "there twice")) if count]
-    columns = [one for one in table.names if one != column and not _refused(table, one)]
+    others = [one for one in table.names if one != column]
+    dropped = [one for one in others if _refused(table, one)]
+    columns = [one for one in others if one not in dropped]
     rows = list(first.values())
     facts = {one: [as_setting(value) for value in table.values(one, rows)] for one in columns}
-    return [
+    prompts = [
         Prompt(text, MappingProxyType({one: values[i] for one, values in facts.items()}))
         for i, text in enumerate(first)
-    ], notices
+    ]
+    return Pool(name, tuple(prompts), tuple(notices), tuple(dropped))
 
 
 def _refused(table: PromptTable, name: str) -> bool:
