@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,19 @@ def test_what_a_template_was_filled_with_is_of_the_start_not_of_the_condition(tm
         [["captioner.temperature", "0.7"]],
     ]
     assert [one["factors"] for one in head["starts"]] == [[["colour", "red"]], [["colour", "blue"]]]
+
+
+def test_links_among_the_figures_are_not_followed_wherever_they_lead(run: Run, tmp_path: Path):
+    copy = Run(tmp_path, run.manifest, run.experiment)
+    shutil.copytree(run.path, tmp_path, dirs_exist_ok=True)
+    figures = tmp_path / "figures"
+    figures.mkdir(exist_ok=True)
+    (tmp_path / "secret.png").write_bytes(b"elsewhere")
+    (figures / "out.png").symlink_to(tmp_path / "secret.png")
+    (figures / "nowhere.png").symlink_to(tmp_path / "not-there.png")
+    (figures / "drawn.png").write_bytes(b"drawn")
+    names = [name for name in Site([copy]).downloads if name.startswith("figures/")]
+    assert names == ["figures/drawn.png"]
 
 
 def test_failures_beyond_those_listed_are_counted(monkeypatch: pytest.MonkeyPatch, run: Run):

@@ -88,6 +88,18 @@ def test_why_nothing_was_tested_is_said_as_it_was_measured():
     assert headline(short).sentences[0] == f"Nothing can be said about a convergence of pictures: {why}."
 
 
+def test_what_could_not_be_tested_is_undecided_for_the_reason_it_could_not():
+    lone = frame(cell("undecided"))
+    lone.loc[lone["metric"] == "mean_pairwise_distance", ["value", "ci_low", "ci_high"]] = NAN
+    decays = lone["metric"] == "mean_pairwise_distance:half_life"
+    lone.loc[decays, ["verdict", "undefined"]] = [None, "fewer than 2 starts last throughout"]
+    found = headline(lone)
+    assert found.lines[0].verdict == "undecided"
+    assert found.sentences[0] == (
+        "Nothing can be said about a convergence of pictures: fewer than 2 starts last throughout."
+    )
+
+
 @pytest.mark.parametrize("verdict", ["no decay", "undecided", "rise"])
 def test_only_a_decay_fell(verdict: str):
     assert not any("fell" in one for one in said(cell(verdict), cell(verdict, modality="text")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,9 +58,10 @@ def report(
             raise UsageError("a report of several runs belongs to none of them: say where to with --out FOLDER")
         where = out or runs[0].path / "report"
         check_place(where)
+        options = Options(title=title, thumbnails=thumbnails)  # refused before a comparison, which takes long
         found = _comparison(runs, compare, by, reference, margin, permutations)
         with _progress() as on_sheet:
-            built = build(runs, where, Options(title=title, thumbnails=thumbnails, comparison=found), on_sheet)
+            built = build(runs, where, replace(options, comparison=found), on_sheet)
         for run in runs:
             _say_unmeasured(run)
         print_text(f"{built.page}: {built.files} files, {built.bytes / 1e6:.1f} MB; open it in a browser")

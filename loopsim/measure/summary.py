@@ -67,7 +67,7 @@ def summaries(
         after = curve[(curve["t"] > curve["t"].min()) | (curve["modality"] == "image")]
         after = curve if after.empty else after
         ends = (int(after["t"].min()), int(after["t"].max()))
-        verdict, _, reason = str(found["verdict"].iloc[0]).partition(": ")
+        verdict, reason = _verdict(found.iloc[0])
         head = cell.iloc[0]
         group = "" if head["group"] is None or "group" not in by else str(head["group"])
         memory = tuple(_one(cell, "memory", item=item) for item in ("early", "late"))
@@ -83,6 +83,14 @@ def summaries(
             )
         )  # fmt: skip
     return lines
+
+
+def _verdict(row: pd.Series) -> tuple[str, str]:
+    """The verdict and its reason; where nothing could be tested, undecided, for the reason that it could not."""
+    if pd.isna(row["verdict"]):
+        return "undecided", str(row["undefined"] or "")
+    verdict, _, reason = str(row["verdict"]).partition(": ")
+    return verdict, reason
 
 
 def _named(column: str, value: object) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from loopsim.measure.rows import Row, signed
+from loopsim.provenance import usable_cpus
 
 SMALL = 5_000_000
 """Numbers that tasks must hold between them before several processes are worth their start, which takes seconds."""
@@ -52,7 +52,7 @@ def carried_out(tasks: Iterable[Task], jobs: int = 0) -> Iterator[Row]:
             if size > SMALL:
                 break
         coming = itertools.chain(seen, coming)
-        jobs = _cores() if size > SMALL else 1
+        jobs = usable_cpus() if size > SMALL else 1
     with threadpool_limits(1):
         if jobs == 1:
             for task in coming:
@@ -63,11 +63,6 @@ def carried_out(tasks: Iterable[Task], jobs: int = 0) -> Iterator[Row]:
             work = Parallel(n_jobs=jobs, return_as="generator", batch_size=1, pre_dispatch="n_jobs")
             for rows in work(delayed(Task.rows)(task) for task in coming):
                 yield from rows
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else (os.cpu_count() or 1)
 
 
 def _size(make: Callable[[], Iterable[Row]]) -> int:

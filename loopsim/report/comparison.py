@@ -157,8 +157,10 @@ def notes_on(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         done, total = run.count_steps()
         if done < total:
             notes.append(f"{name} is not at its end: {done:,} of {total:,} steps are made ({done / total:.0%}).")
-        if run.failures():
-            notes.append(f"{len(run.failures()):,} trajectories of {name} failed and are left out.")
+        failed = len(run.failures())
+        if failed:
+            what = "1 trajectory" if failed == 1 else f"{failed:,} trajectories"
+            notes.append(f"{what} of {name} failed and {'is' if failed == 1 else 'are'} left out.")
     if len(runs) > 1:
         notes += [*_on_starts(runs, names), *_on_iterations(runs, names), *_on_seeds(runs), *_on_embedders(runs, names)]
     return notes

@@ -22,7 +22,8 @@ def downloads(parts: Sequence[Member], measured: Sequence[pd.DataFrame | None]) 
         run = member.run
         prefix = f"{member.index + 1}-{_safe(run.name)}/" if several else ""
         for path in sorted((run.path / "figures").glob("*")):
-            if path.suffix in _FIGURES and not path.name.startswith("."):
+            plain = path.is_file() and not path.is_symlink()  # a link may lead out of the run, or nowhere
+            if plain and path.suffix in _FIGURES and not path.name.startswith("."):
                 found[f"{prefix}figures/{path.name}"] = ("figure", path)
         if frame is not None:
             found[f"{prefix}measurements.csv"] = ("table", _csv(frame))

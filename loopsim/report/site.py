@@ -49,7 +49,11 @@ _BLOCK = re.compile(r"^(?:data/steps|sprites/)-?(\d{4,})-(\d{4,})\.(?:js|webp)$"
 
 @dataclass(frozen=True)
 class Options:
-    """How to make a report."""
+    """How to make a report.
+
+    Raises:
+        UsageError: a picture is to be smaller or larger than a report allows.
+    """
 
     title: str | None = None
     """What to call it; the name of the run where None."""
@@ -62,6 +66,13 @@ class Options:
     progress: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """Number of a run to what a server knows of it and the files do not: `state`, `rate`."""
 
+    def __post_init__(self) -> None:
+        wanted = self.thumbnails
+        if wanted is not None and not sprites.SMALLEST <= wanted <= sprites.LARGEST:
+            raise UsageError(
+                f"--thumbnails is a number of pixels, {sprites.SMALLEST} to {sprites.LARGEST}; it is {wanted}"
+            )
+
 
 class Site:
     """The files of a report over one run or several, made one by one.
@@ -72,7 +83,7 @@ class Site:
         parts: what is stored of the runs, where that has been read already.
 
     Raises:
-        UsageError: there is no run, or a picture is to be smaller or larger than a report allows.
+        UsageError: there is no run.
         StoreError: a run is damaged.
     """
 
@@ -80,13 +91,8 @@ class Site:
         self, runs: Sequence[Run], options: Options | None = None, parts: Sequence[Member] | None = None
     ) -> None:
         self.options = options or Options()
-        wanted = self.options.thumbnails
         if not runs:
             raise UsageError("a report needs a run")
-        if wanted is not None and not sprites.SMALLEST <= wanted <= sprites.LARGEST:
-            raise UsageError(
-                f"--thumbnails is a number of pixels, {sprites.SMALLEST} to {sprites.LARGEST}; it is {wanted}"
-            )
         self.parts = members(runs) if parts is None else list(parts)
         self.flags = steps.flag_names(self.parts)
         self._t0, self._last = span_of(self.parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow.dataset as ds
 from PIL import Image
 
+from loopsim.provenance import usable_cpus
 from loopsim.report.members import Member
 from loopsim.store import shards
 from loopsim.store.tables import STEP_SCHEMA
@@ -110,7 +110,7 @@ class Sheets:
         height, width = ROWS * self.form.height, ITERATIONS * self.form.width
         canvases = {row: np.zeros((height, width, 4), dtype=np.uint8) for row, _ in blocks}
         rows = [r for row, _ in blocks for r in range(row * ROWS, min((row + 1) * ROWS, self._rows))]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        with ThreadPoolExecutor(min(8, usable_cpus())) as threads:
             for wanted, pictures in self._pictures(rows, t):
                 small = threads.map(self._small, pictures)
                 for (r, k), pixels in zip(wanted, small, strict=True):

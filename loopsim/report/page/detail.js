@@ -95,7 +95,7 @@ Loopsim.detail = (() => {
     const add = (name, value, kind = "") => { if (value !== null && value !== undefined && value !== "") list.push(el("div", {}, el("dt", { text: name }), el("dd", { class: kind, text: String(value) }))); };
     add("start", start.text === null ? "(a picture)" : start.text);
     if (head.runs.length > 1) add("run", head.runs[one.run].name);
-    for (const [name, value] of condition.factors) add(name, value);
+    for (const [name, value] of condition.factors) add((data.facets.find((one) => one.key === "factor " + name) || { name }).name, value);
     for (const [name, value] of start.factors || []) add(name, value);
     if (!condition.factors.length && head.conditions.length > 1) add("condition", condition.label);
     if (head.groups.length > 1) add("starts", Loopsim.rows.groupOf(row));

@@ -130,7 +130,7 @@ Loopsim.facts = (() => {
       el("button", { type: "button", class: "link", text: "t = " + one.t, onclick: () => one.row !== null && Loopsim.select(one.row, one.t - 1, { from: "facts" }) }),
       " " + one.role + " " + one.model + ": ", el("span", { class: "message", text: one.message })));
     const rest = run.failed - run.failures.length;
-    return el("details", { class: "more", open: run.failed <= 5 }, el("summary", { text: plural(run.failed, "trajectory", "trajectories") + " failed; the others went on" }), el("ul", { class: "failures" }, ...shown),
+    return el("details", { class: "more", open: run.failed <= 5 }, el("summary", { text: plural(run.failed, "trajectory", "trajectories") + " failed" + (run.failed < run.trajectories ? "; the others went on" : "") }), el("ul", { class: "failures" }, ...shown),
       rest > 0 ? el("p", { class: "note", text: "The first " + integer(run.failures.length) + " are listed; Filter shows all that are marked as failed." }) : null);
   }
 
@@ -148,7 +148,7 @@ Loopsim.facts = (() => {
       if (!mine.length) return null;
       const stems = new Map(); // a figure once, its formats after it
       for (const file of mine) {
-        const dot = file.name.lastIndexOf("."), folder = several ? file.file.split("/")[1] + ": " : "";
+        const dot = file.name.lastIndexOf("."), parts = file.file.split("/"), folder = several && parts.length > 2 ? parts[1] + ": " : "";
         const stem = folder + (kind === "figure" ? file.name.slice(0, dot) : file.name);
         if (!stems.has(stem)) stems.set(stem, []);
         stems.get(stem).push([kind === "figure" ? file.name.slice(dot + 1).toUpperCase() : bytes(file.bytes), file]);
