@@ -76,6 +76,19 @@ def _embedder_adapter(name: str, folder: Path) -> str:
     )
 
 
+def _refuse_other_role(role: AnyRole, name: str) -> None:
+    """Refuse a name or hub id that is known, and known to be something else."""
+    others = [entry for entry in ENTRIES if name in (entry.name, entry.location) and name]
+    if not others or any(entry.role == role for entry in others) or is_directory(expanded(name)):
+        return
+    other = others[0].role
+    raise ModelError(f"{role} {name!r}: this is known as {_A[other]} ({others[0].note}): name it under {_KEYS[other]}")
+
+
+_A: Mapping[AnyRole, str] = {"generator": "a generator", "captioner": "a captioner", "embedder": "an embedder"}
+_KEYS: Mapping[AnyRole, str] = {"generator": "generator", "captioner": "captioner", "embedder": "embedders"}
+
+
 def find(role: AnyRole, name: str) -> Entry:
     """The entry of a model: known by name, or made for a directory or a hub id (anything with a slash).
 
@@ -87,6 +100,7 @@ def find(role: AnyRole, name: str) -> Entry:
             return entry
     if hosted.is_hosted(name):
         return hosted.find(role, name)
+    _refuse_other_role(role, name)
     same = _ENTRY_OF_HUB_ID.get((role, name))
     if same is not None:  # a model keeps its right defaults when it is called by its hub id
         return replace(same, name=name)

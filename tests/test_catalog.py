@@ -154,9 +154,19 @@ def test_a_near_name_is_suggested():
         find("captioner", "postcard")
 
 
-def test_a_name_of_another_role_is_unknown():
-    with pytest.raises(ModelError, match="unknown captioner 'sdxl'"):
-        find("captioner", "sdxl")
+@pytest.mark.parametrize(
+    ("role", "name", "words"),
+    [
+        ("captioner", "sdxl", "known as a generator (Stable Diffusion XL base 1.0, 1024 × 1024): name it under gen"),
+        ("generator", "Salesforce/blip-image-captioning-large", "known as a captioner (BLIP large, short captions): n"),
+        ("captioner", "ViT-B-32/laion2b_s34b_b79k", "known as an embedder (OpenCLIP ViT-B/32, LAION-2B): name it un"),
+        ("embedder", "blip-large", "known as a captioner"),
+    ],
+)
+def test_a_name_of_another_role_is_told_where_it_belongs(role, name, words):
+    with pytest.raises(ModelError) as refusal:
+        find(role, name)
+    assert str(refusal.value).startswith(f"{role} {name!r}: this is {words}")
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -112,9 +112,10 @@ def embedded(folder: Path) -> list[tuple]:
             {"generator": "mok"},
             ["unknown generator 'mok'. Did you mean 'mock'?", "Known: postcards, postcards-flat, mock, sd-1.5"],
         ),
+        ({"captioner": "sdxl"}, ["captioner 'sdxl': this is known as a generator", "name it under generator"]),
         (
-            {"captioner": "sdxl"},
-            ["unknown captioner 'sdxl'", "Known: postcards, postcards-flat, postcards-terse, mock, blip-base"],
+            {"captioner": "no-such-model"},
+            ["unknown captioner 'no-such-model'", "Known: postcards, postcards-flat, postcards-terse, mock, blip-base"],
         ),
         ({"embedders": ["mock", "klip"]}, ["unknown embedder 'klip'", "Known: postcards, mock, clip-vit-b-32"]),
         ({"generator": "./nope"}, ["generator './nope': there is no such directory"]),
@@ -246,7 +247,7 @@ def test_a_directory_that_is_no_embedder_is_refused_before_anything_is_generated
     assert not (tmp_path / "out").exists()
     (folder / "open_clip_config.json").write_text("{}")
     text = message(loopsim("run", write(embedders=str(folder)), "--out", "out"), 2)
-    assert text.startswith(f"embedder {str(folder)!r} cannot be loaded: ")
+    assert text.startswith(f"embedder {str(folder)!r}: there are no weights in the directory")
     good("run", write(), "--out", "out")
     assert json.loads(good("status", "out", "--json").stdout)["measured"]
 

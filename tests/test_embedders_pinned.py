@@ -144,7 +144,7 @@ def test_vectors_are_not_given_up_for_an_embedder_that_cannot_be_loaded(director
     run = carried_out(planned, out, 1, str(mine))
     before = pictures_by(run, str(mine))
     (mine / "model.safetensors").write_bytes(b"cut off")
-    with run.writing(), pytest.raises(ModelError, match="cannot be loaded"):
+    with run.writing(), pytest.raises(ModelError, match="or was cut off: fetch it again"):
         embed_run(run, str(mine), "cpu")
     np.testing.assert_array_equal(pictures_by(run, str(mine)), before)
 

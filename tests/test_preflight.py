@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_the_command_names_only_what_is_read(write: Callable[..., Path], tmp_pat
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Repositories by name: their files with bytes, and with contents where these are read."""
+    importlib.import_module("diffusers")  # before, or it would keep what is put in place of the hub here
     there = SimpleNamespace(files={}, contents={}, asked=[], gated=())
 
     def model_info(self: Any, repo_id: str, **keywords: Any) -> Any:

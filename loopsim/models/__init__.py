@@ -70,9 +70,12 @@ def check_model(spec: ModelSpec) -> None:
     if entry.adapter in _CHECKS:  # without the adapter's libraries, which take seconds to import
         module, _, name = _CHECKS[entry.adapter].partition(":")
         getattr(importlib.import_module(module), name)(entry.path(), spec)
-    elif not entry.embedded:
+    elif not entry.embedded or any(spec.settings.get(name) for name in _ASKED):
         _adapter(entry).check(entry.path(), spec)
 
+
+_ASKED = ("structured", "revision")
+"""Settings that an embedded captioner may not be able to take: only then is its library imported to check it."""
 
 _CHECKS = {
     DIFFUSERS: "loopsim.models.generator_checks:check_diffusers",

@@ -9,6 +9,7 @@ from pathlib import Path
 from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.revisions import hub_id
+from loopsim.models.weight_files import check_file
 from loopsim.presets.embedders import EMBEDDER_FILES
 from loopsim.presets.entry import OPEN_CLIP
 
@@ -94,6 +95,7 @@ def check_open_clip(name: str, location: str) -> None:
     model, _, tag = location.partition("/")
     if Path(location).is_dir():
         _check_tokenizer(name, location)
+        _check_weights(name, Path(location))
         return
     if location.startswith("hf-hub:") or model not in open_clip.list_models():
         return
@@ -104,6 +106,18 @@ def check_open_clip(name: str, location: str) -> None:
     hint = f" Did you mean {model}/{close[0]}?" if close else ""
     listed = ", ".join(known) or "none"
     raise ModelError(f"embedder {name!r}: open_clip has no weights {tag!r} of {model}.{hint} It has: {listed}")
+
+
+def _check_weights(name: str, folder: Path) -> None:
+    """open_clip goes on with random weights where a directory has none."""
+    there = [path for ending in ("safetensors", "bin", "pth", "pt") for path in sorted(folder.glob(f"*.{ending}"))]
+    if not there:
+        raise ModelError(
+            f"embedder {name!r}: there are no weights in the directory, such as open_clip_model.safetensors; fetch it "
+            "again, such as with `hf download OWNER/NAME --local-dir DIRECTORY`"
+        )
+    for path in there:
+        check_file("embedder", name, path)
 
 
 def _check_tokenizer(name: str, location: str) -> None:

@@ -67,6 +67,8 @@ FAMILIES: Mapping[str, CaptionerFamily] = MappingProxyType(
 UNUSABLE: Mapping[str, str] = MappingProxyType(
     {
         "diffusion_gemma": "it writes by diffusion, which cannot be sampled a token at a time",
+        "emu3": "loopsim drives it as a generator only",
+        "janus": "loopsim drives it as a generator only",
         "evolla": "it describes proteins, not pictures",
         "pi0": "it steers robots and describes nothing",
         "udop": "it reads documents, and needs their text beside the picture",

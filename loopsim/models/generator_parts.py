@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import struct
 from pathlib import Path
+from typing import Any
 
 from loopsim import catalog
 from loopsim.errors import ModelError
 from loopsim.models.generator_classes import class_of
-from loopsim.models.generator_files import Checkpoint, locate, no_safetensors, read_json
+from loopsim.models.generator_files import Checkpoint, locate, read_json
 from loopsim.models.hub_files import no_variant, parts_of, weights_of
-from loopsim.models.loras import check_loras, parse_loras
+from loopsim.models.loras import check_loras, lora_file, parse_loras
+from loopsim.models.weight_files import check_weights, read_header
 from loopsim.presets.pipelines import PIPELINES
 from loopsim.records import ModelSpec
 
 _REFINERS = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLPipeline")
-_HEADER = 100_000_000
-"""Longest header of a safetensors file, bytes."""
 
 
 def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -41,7 +39,7 @@ def check_parts(spec: ModelSpec, checkpoint: Checkpoint) -> None:
         _check_loras(spec, checkpoint)
     if spec.settings.get("variant") and Path(checkpoint.pipeline).is_dir():
         _check_variant(spec, checkpoint)
-    if not spec.settings.get("allow_pickle") and Path(checkpoint.pipeline).is_dir():
+    if Path(checkpoint.pipeline).is_dir():
         _check_weights(spec, checkpoint)
 
 
@@ -94,14 +92,7 @@ def component_place(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[str, str]:
 
 
 def _check_single_file(spec: ModelSpec, path: Path) -> None:
-    try:
-        with path.open("rb") as handle:
-            (length,) = struct.unpack("<Q", handle.read(8))
-            names = json.loads(handle.read(length)) if length < _HEADER else None
-    except (OSError, ValueError, struct.error):
-        names = None
-    if not isinstance(names, dict):
-        raise ModelError(f"generator {spec.model!r} is no safetensors file, or was cut off: fetch it again")
+    names = read_header("generator", spec.model, path)
     if any("lora_" in name or ".lora." in name for name in names):
         raise ModelError(
             f"generator {spec.model!r} is a LoRA, which goes on top of a model; write model: {spec.settings['base']}, "
@@ -131,6 +122,14 @@ def _check_loras(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     if not hasattr(kind, "load_lora_weights"):
         raise ModelError(f"{who}: a {kind.__name__} takes no loras; leave loras out")
     check_loras(loras, spec)
+    for path in (lora_file(lora, spec) for lora in loras if Path(lora.source).exists()):
+        if path.suffix == ".safetensors" and not any(
+            "lora" in key.lower() for key in read_header("lora", path.name, path)
+        ):
+            raise ModelError(
+                f"{who}: lora {str(path)!r} is no LoRA: its weights are those of a whole network, or of another kind "
+                "of adapter"
+            )
 
 
 def _check_variant(spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -143,12 +142,18 @@ def _check_variant(spec: ModelSpec, checkpoint: Checkpoint) -> None:
 
 
 def _check_weights(spec: ModelSpec, checkpoint: Checkpoint) -> None:
-    """Refuse a directory with a component whose only weights are pickles."""
-    index = checkpoint.read() or {}
-    for name, part in index.items():
-        folder = Path(checkpoint.pipeline) / name
-        kept = name != "safety_checker" or spec.settings.get("safety_checker")
-        if not kept or not isinstance(part, list) or not folder.is_dir() or any(folder.glob("*.safetensors")):
-            continue
-        if any(folder.glob("*model*.bin")):
-            raise no_safetensors(spec)
+    """Refuse a directory with a component whose weights are not there, pickles, or cut off."""
+    s, index = spec.settings, checkpoint.read() or {}
+    left_out = [] if s.get("safety_checker") else ["safety_checker"]
+    left_out += ["text_encoder_3"] if s.get("t5") is False else []
+    single = checkpoint.weights is not None and checkpoint.weights.is_file()  # and the base fills in what that lacks
+    filled = [] if checkpoint.weights is None or single else [component_place(spec, checkpoint)[0]]
+    common: dict[str, Any] = {
+        "variant": str(s["variant"]) if s.get("variant") else None, "pickles": bool(s.get("allow_pickle")),
+    }  # fmt: skip
+    if not single:
+        what, name = ("base", str(s["base"])) if s.get("base") else ("generator", spec.model)
+        folder, parts = Path(checkpoint.pipeline), parts_of(index, left_out)
+        check_weights(what, name, folder, "diffusers", parts=parts, filled=filled, **common)
+    if filled:
+        check_weights("generator", spec.model, Path(str(checkpoint.weights)), "diffusers", parts=("",), **common)

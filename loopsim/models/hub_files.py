@@ -148,7 +148,10 @@ def _weights_in(there: list[str], folder: str, variant: str | None = None) -> tu
             v = re.escape(variant)
             chosen = _matching(inside, rf"{stem}\.{v}{_SHARD}\.{ending}")
             chosen = chosen or _matching(inside, rf"{stem}-\d{{5}}-of-\d{{5}}\.{v}\.{ending}")  # as it was once written
-        both.append(chosen or _matching(inside, rf"{stem}{_SHARD}\.{ending}"))
+        chosen = chosen or _matching(inside, rf"{stem}{_SHARD}\.{ending}")
+        if not chosen and any(name.endswith(f".{ending}.index.json") for name in inside):  # which names them
+            chosen = _matching(inside, rf"[\w.-]+{_SHARD[:-1]}\.{ending}")
+        both.append(chosen)
     prefix = f"{folder}/" if folder else ""
     safe, unsafe = ([prefix + name for name in _whole(names)] for names in both)
     return safe, unsafe

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from loopsim.errors import ModelError
-
-
-def refuse_pickle(role: str, name: str, location: str) -> None:
-    """Refuse a directory whose only weights are pickles.
-
-    Raises:
-        ModelError: there are weights, and none of them are safetensors.
-    """
-    folder = Path(location)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")) and any(folder.glob("pytorch_model*.bin")):
-        raise pickled(role, name)
 
 
 def pickled(role: str, name: str, what: str = "the weights are pickles (pytorch_model.bin)") -> ModelError:

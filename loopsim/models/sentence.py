@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Embedder, Pixels, unit_rows
 from loopsim.models.torch_setup import pick_device
+from loopsim.models.weight_files import check_weights
 
 _BATCH = 64
 
@@ -52,16 +54,19 @@ class SentenceEmbedder(Embedder):
 
     @classmethod
     def check(cls, location: str, name: str) -> None:
-        """Look whether the package is there.
+        """Look whether the package is there, and the weights of a directory.
 
         Raises:
-            ModelError: it is not; the message has the command that installs it.
+            ModelError: the package is not, and the message has the command that installs it; or there are no weights,
+                or they are pickles, or cut off.
         """
         if importlib.util.find_spec("sentence_transformers") is None:
             raise ModelError(
                 f"embedder {name!r} needs sentence-transformers, which is not installed here: "
                 "pip install 'loopsim[sentence]'"
             )
+        if Path(location).is_dir():
+            check_weights("embedder", name, Path(location), "sentence-transformers")
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Refused.

@@ -8,8 +8,9 @@ from typing import Any
 
 from loopsim.errors import ModelError
 from loopsim.models.generator_checks import check_settings
-from loopsim.models.generator_files import no_safetensors, read_json, token_model
+from loopsim.models.generator_files import read_json, token_model
 from loopsim.models.revisions import hub_id
+from loopsim.models.weight_files import check_weights
 from loopsim.presets.styles import negative_of
 from loopsim.records import ModelSpec, Setting
 
@@ -25,14 +26,12 @@ def check_tokens(location: str, spec: ModelSpec) -> None:
         ModelError: it draws nothing, or cannot do what the settings ask for; the message says what to write instead.
     """
     check_settings(spec)
-    _check_meaning(spec)
+    check_meaning(spec)
     config = config_of(location, spec)
     check_token_settings(spec, config)
-    folder = Path(location)
-    if spec.settings.get("allow_pickle") or not folder.is_dir() or any(folder.glob("*.safetensors")):
-        return
-    if any(folder.glob("pytorch_model*.bin")):
-        raise no_safetensors(spec)
+    if Path(location).is_dir():
+        pickles = bool(spec.settings.get("allow_pickle"))
+        check_weights("generator", spec.model, Path(location), "transformers", pickles=pickles)
 
 
 def config_of(location: str, spec: ModelSpec) -> Mapping[str, Any]:
@@ -79,7 +78,7 @@ def check_token_settings(spec: ModelSpec, config: Mapping[str, Any]) -> None:
     Raises:
         ModelError: the message says what to write instead.
     """
-    _check_meaning(spec)
+    check_meaning(spec)
     s, who = spec.settings, f"generator {spec.model!r}"
     why = reads_no_negative(s, config)
     if s.get("negative_prompt") and why is not None:
@@ -95,10 +94,15 @@ def check_token_settings(spec: ModelSpec, config: Mapping[str, Any]) -> None:
         raise ModelError(f"{who}: size {size}: it draws multiples of {_EMU3_UNIT} only; write size: {near}")
 
 
-def _check_meaning(spec: ModelSpec) -> None:
-    """What can be told without any file."""
+def check_meaning(spec: ModelSpec) -> None:
+    """Refuse settings that are of diffusion, without any file.
+
+    Raises:
+        ModelError: the message names them.
+    """
     s, who = spec.settings, f"generator {spec.model!r}"
-    wrong = [name for name in _DIFFUSION_ONLY if s.get(name) not in (None, False)]
+    # false is what most of these are anyway; of t5 it is a wish.
+    wrong = [k for k in _DIFFUSION_ONLY if s.get(k) is not None and (s[k] is not False or k == "t5")]
     if s.get("scheduler") not in (None, "native"):
         wrong.append("scheduler")
     if s.get("placement") not in (None, "auto", "resident"):

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
+from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Caption, Captioner, Chunks, Pixels
 from loopsim.models.captions import asking_for, clean, keys_of
@@ -100,7 +102,9 @@ class TransformersCaptioner(Captioner):
             return kind.from_pretrained(
                 self.location, dtype=self.dtype, use_safetensors=None if pickles else True, **self._source()
             )
-        except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+        except (
+            OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError, TypeError, SafetensorError
+        ) as error:  # fmt: skip
             if not pickles and isinstance(error, OSError) and "safetensors" in str(error):
                 raise pickled("captioner", self.name) from error
             raise cannot_load("captioner", self.name, error, self.location) from error
@@ -206,7 +210,12 @@ class TransformersCaptioner(Captioner):
                 num_beams=s["beams"],
                 logits_processor=transformers.LogitsProcessorList([sampler]),
             )
-        return [self._read(row) for row in sequences[:, sampler.first or 0 :].tolist()]
+        if sampler.first is None:  # what came back cannot be told from the prompt, and was drawn in another way
+            raise ModelError(
+                f"captioner {self.name!r}: a {type(self.model).__name__} has a way of writing of its own, and cannot "
+                "be driven; name another captioner (`loopsim models` lists them)"
+            )
+        return [self._read(row) for row in sequences[:, sampler.first :].tolist()]
 
     def _read(self, ids: list[int]) -> Caption:
         first = next((k for k, i in enumerate(ids) if i not in self.specials), len(ids))

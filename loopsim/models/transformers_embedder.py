@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +18,10 @@ from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.base import Embedder, Pixels, unit_rows
 from loopsim.models.configs import read_config
-from loopsim.models.pickles import pickled, refuse_pickle
+from loopsim.models.pickles import pickled
 from loopsim.models.torch_setup import pick_device
 from loopsim.models.transformers import quiet
+from loopsim.models.weight_files import check_weights
 
 _BATCH = 64
 
@@ -49,6 +51,11 @@ def _kind(location: str, name: str, commit: str | None = None) -> tuple[Kind, di
     )
 
 
+def _check_weights(location: str, name: str) -> None:
+    if Path(location).is_dir():
+        check_weights("embedder", name, Path(location), "transformers")
+
+
 def _modalities(kind: Kind) -> frozenset[str]:
     return frozenset({"image", "text"} if kind == "both" else {"image"})
 
@@ -60,6 +67,7 @@ class TransformersEmbedder(Embedder):
         self.name = name
         self.device = pick_device(device)
         self.kind, self.config = _kind(location, name, commit)
+        _check_weights(location, name)
         self.modalities = _modalities(self.kind)
         loader = transformers.AutoProcessor if self.kind == "both" else transformers.AutoImageProcessor
         try:
@@ -76,13 +84,13 @@ class TransformersEmbedder(Embedder):
 
     @classmethod
     def check(cls, location: str, name: str) -> None:
-        """Read the configuration, and nothing else.
+        """Read the configuration, and of a directory whether its weights are whole.
 
         Raises:
-            ModelError: it embeds nothing, or its weights are pickles.
+            ModelError: it embeds nothing; its weights are not there, pickles, or cut off.
         """
         _kind(location, name)
-        refuse_pickle("embedder", name, location)
+        _check_weights(location, name)
 
     @classmethod
     def reads(cls, location: str, name: str) -> frozenset[str]:

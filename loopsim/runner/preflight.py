@@ -13,7 +13,9 @@ from loopsim.models.generator_checks import check_early
 from loopsim.models.hosted.meter import check_prices
 from loopsim.models.repositories import Found, Source
 from loopsim.models.revisions import Commits
+from loopsim.models.token_checks import check_meaning
 from loopsim.plan import Plan
+from loopsim.presets.entry import AUTOREGRESSIVE
 from loopsim.records import ModelSpec
 from loopsim.seeds import digest
 
@@ -83,7 +85,9 @@ def check_at_once(plan: Plan, max_cost: float | None = None) -> None:
     """
     specs = distinct(plan)
     for spec in specs:
-        catalog.find(spec.role, spec.model)
+        entry = catalog.find(spec.role, spec.model)
+        if entry.adapter == AUTOREGRESSIVE:
+            check_meaning(spec)
         if spec.role == "generator":
             check_early(spec)
     for name in plan.experiment.embedders:
