@@ -215,6 +215,7 @@ def test_what_a_tag_of_open_clip_is_loaded_from_is_looked_up():
         (("mock", "steps=[", "--role", "generator"), "the value is not YAML"),
         (("mock", "stepz=1", "--role", "generator"), "settings: generator.stepz: unknown key; did you mean 'steps'?"),
         (("mock", "steps=-1", "--role", "generator"), "settings: generator.steps: "),
+        (("mock", "steps=[1, 2]", "--role", "generator"), "steps=[1, 2]: a list is an axis of an experiment"),
         (("mock", "--device", "tpu"), "unknown device 'tpu'"),
         (("openai:gpt-4o",), "no key: set the environment variable OPENAI_API_KEY"),
         (("anthropic:m", "--role", "generator"), "offers no image endpoint"),

@@ -134,6 +134,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     tiny_captioners.build("blip", folder / "captioner")
     tiny_embedders.build("dinov2", folder / "transformers")
+    tiny_embedders.build("clip", folder / "clip")
     tiny_embedders.build_open_clip(folder / "open_clip")
     tiny_generators.build("sd", folder)
     tiny_generators.build("janus", folder)
@@ -173,12 +174,49 @@ def test_a_damaged_directory_is_refused_before_anything_is_loaded(name: str, har
             load_embedder(str(folder), "cpu")
 
 
-def test_a_captioner_without_its_processor_is_told_how_to_put_it_there(made: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "removed", "words"),
+    [
+        (
+            "captioner",
+            "processor_config.json",
+            r"no processor \(preprocessor_config.json or processor_config.json\)\. Put",
+        ),
+        (
+            "captioner",
+            "tokenizer*",
+            r"no tokenizer \(tokenizer.json\)\. .*AutoProcessor.from_pretrained\('OWNER/NAME'\)",
+        ),
+        ("clip", "tokenizer*", r"no tokenizer \(tokenizer.json\)"),  # transformers would read texts with an empty one
+        ("transformers", "preprocessor_config.json", r"no processor .*AutoImageProcessor"),
+    ],
+)
+def test_what_makes_the_input_is_asked_for(name: str, removed: str, words: str, made: Path, tmp_path: Path):
     folder = tmp_path / "mine"
-    shutil.copytree(made / "captioner", folder)
-    (folder / "processor_config.json").unlink()
-    with pytest.raises(ModelError, match=r"has no processor .*AutoProcessor.from_pretrained\('OWNER/NAME'\)"):
-        check_model(spec_of("captioner", str(folder)))
+    shutil.copytree(made / name, folder)
+    for path in folder.glob(removed):
+        path.unlink()
+    mine = str(folder)
+    with pytest.raises(ModelError, match=words):
+        check_model(spec_of("captioner", mine)) if name == "captioner" else check_embedder(mine)
+
+
+@pytest.mark.parametrize("lacking", ["scheduler", "tokenizer", "vae"])
+def test_a_pipeline_lacks_no_folder(lacking: str, made: Path, tmp_path: Path):
+    shutil.copytree(made / "sd", tmp_path / "mine")
+    shutil.rmtree(tmp_path / "mine" / lacking)
+    with pytest.raises(ModelError, match=f"model_index.json names {lacking}, and there is no such folder"):
+        check_model(spec_of("generator", str(tmp_path / "mine")))
+
+
+def test_a_refiner_is_whole_but_for_what_it_shares(made: Path, tmp_path: Path):
+    base, refiner = tiny_generators.build("sdxl", tmp_path), tiny_generators.build("sdxl-refiner", tmp_path)
+    wanted = spec_of("generator", str(base), refiner=str(refiner))
+    remove(refiner / "vae" / "diffusion_pytorch_model.safetensors")
+    check_model(wanted)
+    cut(refiner / "unet" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(ModelError, match=r"refiner .*unet/diffusion_pytorch_model.safetensors was cut off"):
+        check_model(wanted)
 
 
 def test_weights_that_only_loading_finds_wrong_are_one_message(made: Path, tmp_path: Path):

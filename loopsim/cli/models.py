@@ -171,6 +171,8 @@ def _spec(role: str, name: str, settings: Sequence[str]) -> ModelSpec:
             raise UsageError(f"{one!r}: the value is not YAML") from None
     chain = {"generator": "mock", "captioner": "mock"} | {role: given}
     plan = make_plan(parse_experiment({"name": "check", "iterations": 1, "starts": ["x"], **chain}, "settings"))
+    if len(plan.conditions) > 1:
+        raise UsageError(f"{' '.join(settings)}: a list is an axis of an experiment; one model is tried with one value")
     return next(spec for spec in plan.conditions[0].chain if spec.role == role)
 
 

@@ -15,7 +15,7 @@ from loopsim.errors import ModelError
 from loopsim.models import cannot_load
 from loopsim.models.families import EMBEDDING, FAMILIES, UNUSABLE, CaptionerFamily
 from loopsim.models.generator_files import Place
-from loopsim.models.weight_files import check_weights
+from loopsim.models.weight_files import check_processor, check_weights
 from loopsim.records import Setting
 
 
@@ -75,7 +75,7 @@ def captioner_family(name: str, location: str, settings: Mapping[str, Setting]) 
             )
         check_weights("captioner", name, folder, "transformers", pickles=bool(settings.get("allow_pickle")))
         if not settings.get("trust_remote_code"):
-            _check_processor(name, folder)
+            check_processor("captioner", name, folder)
     return family
 
 
@@ -126,16 +126,6 @@ def _check_template(name: str, location: str, revision: str | None) -> None:
             if json.loads(path.read_text(encoding="utf-8")).get("chat_template"):
                 return
     raise no_template(name)
-
-
-def _check_processor(name: str, folder: Path) -> None:
-    """Refuse a directory of weights without what makes pictures into their input."""
-    if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
-        raise ModelError(
-            f"captioner {name!r}: the directory has no processor (processor_config.json or preprocessor_config.json "
-            "with the tokenizer's files), which says how pictures and words are fed in. Put that of the model it was "
-            "made from there: transformers.AutoProcessor.from_pretrained('OWNER/NAME').save_pretrained('DIRECTORY')"
-        )
 
 
 def no_template(name: str) -> ModelError:

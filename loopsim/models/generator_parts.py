@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ def _check_refiner(spec: ModelSpec) -> None:
         )
     if index is None and Path(place).exists():
         raise ModelError(f"generator {spec.model!r}: refiner {refiner!r} has no model_index.json, so it is no pipeline")
+    if index is not None and Path(place).is_dir():
+        pickles, variant = bool(spec.settings.get("allow_pickle")), spec.settings.get("variant")
+        check_weights(
+            "refiner", refiner, Path(place), "diffusers", variant=str(variant) if variant else None, pickles=pickles,
+            parts=parts_of(index), filled=("text_encoder_2", "vae"),  # which it shares with the base
+        )  # fmt: skip
 
 
 def _check_loras(spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -145,7 +152,7 @@ def _check_weights(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     """Refuse a directory with a component whose weights are not there, pickles, or cut off."""
     s, index = spec.settings, checkpoint.read() or {}
     left_out = [] if s.get("safety_checker") else ["safety_checker"]
-    left_out += ["text_encoder_3"] if s.get("t5") is False else []
+    left_out += ["text_encoder_3", "tokenizer_3"] if s.get("t5") is False else []
     single = checkpoint.weights is not None and checkpoint.weights.is_file()  # and the base fills in what that lacks
     filled = [] if checkpoint.weights is None or single else [component_place(spec, checkpoint)[0]]
     common: dict[str, Any] = {
@@ -154,6 +161,18 @@ def _check_weights(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     if not single:
         what, name = ("base", str(s["base"])) if s.get("base") else ("generator", spec.model)
         folder, parts = Path(checkpoint.pipeline), parts_of(index, left_out)
+        _check_components(what, name, folder, index, {*left_out, *filled})
         check_weights(what, name, folder, "diffusers", parts=parts, filled=filled, **common)
     if filled:
         check_weights("generator", spec.model, Path(str(checkpoint.weights)), "diffusers", parts=("",), **common)
+
+
+def _check_components(what: str, name: str, folder: Path, index: Mapping[str, Any], filled: Collection[str]) -> None:
+    """Refuse a directory that lacks a folder which its `model_index.json` names."""
+    named = [key for key, part in index.items() if isinstance(part, list) and len(part) == 2 and part[0] is not None]
+    lacking = [key for key in named if key not in filled and not (folder / key).is_dir()]
+    if lacking:
+        raise ModelError(
+            f"{what} {name!r}: model_index.json names {', '.join(lacking)}, and there is no such folder beside it; "
+            "fetch the directory again, such as with `hf download OWNER/NAME --local-dir DIRECTORY`"
+        )

@@ -21,7 +21,7 @@ from loopsim.models.configs import read_config
 from loopsim.models.pickles import pickled
 from loopsim.models.torch_setup import pick_device
 from loopsim.models.transformers import quiet
-from loopsim.models.weight_files import check_weights
+from loopsim.models.weight_files import check_processor, check_weights
 
 _BATCH = 64
 
@@ -51,9 +51,11 @@ def _kind(location: str, name: str, commit: str | None = None) -> tuple[Kind, di
     )
 
 
-def _check_weights(location: str, name: str) -> None:
+def _check_files(location: str, name: str, kind: Kind) -> None:
+    """Refuse a directory that lacks weights, or what makes their input."""
     if Path(location).is_dir():
         check_weights("embedder", name, Path(location), "transformers")
+        check_processor("embedder", name, Path(location), words=kind == "both")
 
 
 def _modalities(kind: Kind) -> frozenset[str]:
@@ -67,7 +69,7 @@ class TransformersEmbedder(Embedder):
         self.name = name
         self.device = pick_device(device)
         self.kind, self.config = _kind(location, name, commit)
-        _check_weights(location, name)
+        _check_files(location, name, self.kind)
         self.modalities = _modalities(self.kind)
         loader = transformers.AutoProcessor if self.kind == "both" else transformers.AutoImageProcessor
         try:
@@ -87,10 +89,9 @@ class TransformersEmbedder(Embedder):
         """Read the configuration, and of a directory whether its weights are whole.
 
         Raises:
-            ModelError: it embeds nothing; its weights are not there, pickles, or cut off.
+            ModelError: it embeds nothing; its weights are not there, pickles, or cut off; it has no processor.
         """
-        _kind(location, name)
-        _check_weights(location, name)
+        _check_files(location, name, _kind(location, name)[0])
 
     @classmethod
     def reads(cls, location: str, name: str) -> frozenset[str]:

@@ -58,6 +58,36 @@ def check_weights(
             read_header(what, name, folder / file)
 
 
+_PICTURES = ("preprocessor_config.json", "processor_config.json")
+_WORDS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
+
+
+def check_processor(what: str, name: str, folder: Path, *, words: bool = True) -> None:
+    """Refuse a directory of transformers without what makes pictures and words into a network's input.
+
+    transformers goes on with an empty tokenizer where there is none.
+
+    Args:
+        what: role, for messages.
+        name: as the user wrote it, for messages.
+        folder: the directory.
+        words: whether texts are read or written.
+
+    Raises:
+        ModelError: the message says what is missing, and how to put it there.
+    """
+    lacking = [] if any((folder / file).is_file() for file in _PICTURES) else [f"processor ({' or '.join(_PICTURES)})"]
+    if words and not any(path.is_file() for pattern in _WORDS for path in folder.glob(pattern)):
+        lacking.append("tokenizer (tokenizer.json)")
+    if lacking:
+        kind = "AutoProcessor" if words else "AutoImageProcessor"
+        raise ModelError(
+            f"{what} {name!r}: the directory has no {' and no '.join(lacking)}. Put that of the model it was made from "
+            f"there: python -c \"import transformers; transformers.{kind}.from_pretrained('OWNER/NAME')"
+            ".save_pretrained('DIRECTORY')\""
+        )
+
+
 def check_file(what: str, name: str, path: Path) -> None:
     """Refuse one file of weights that was cut off, or is a pointer.
 
