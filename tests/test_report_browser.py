@@ -210,6 +210,20 @@ def test_play_goes_through_the_iterations_and_stops_at_the_last(opened, page):
     assert found.inner_text("#t-out") == "12"
 
 
+def test_sizes_can_be_chosen_as_soon_as_there_are_pictures(opened, page):
+    """A page that follows a run is often there before its first picture."""
+    shown = opened(page).page
+    size = shown.locator("#films-controls .segments")
+    assert size.count() == 1
+    say(
+        shown,
+        "() => { Loopsim.kept = Loopsim.data.head.sprites; Loopsim.data.head.sprites = null; Loopsim.grid.lay(); }",
+    )
+    assert size.count() == 0
+    say(shown, "() => { Loopsim.data.head.sprites = Loopsim.kept; Loopsim.grid.lay(); }")
+    assert size.count() == 1
+
+
 def test_a_click_on_a_curve_shows_its_condition_and_a_second_click_all(opened, page):
     found = opened(page).page
     event = "document.getElementById('curves-plot').emit('plotly_click', {points: [{x: 4, data: Loopsim.$('curves-plot').data.find(d => d.meta)}]})"  # noqa: E501

@@ -12,20 +12,28 @@ Loopsim.grid = (() => {
   box.append(sizer);
   sizer.append(header);
 
-  function controls() {
+  // What can be set: more of it while a run goes on, since the first look is often before the first picture.
+  function offers() {
     const picks = [["plan", "In order"], ["start", "By start"], ["motif", "By motif at t"], ["most", "Most drifted first"], ["least", "Least drifted first"], ["hits", "Most hits first"]];
     const useful = picks.filter(([key]) => (key !== "motif" || Loopsim.rows.motifChunks().length) && (!["most", "least"].includes(key) || data.head.trajectories.drift.some((one) => one !== null)));
-    const spans = [1, 2, 5, 10, 50].filter((every) => every === 1 || (data.last - data.first) / every >= 6);
+    return { useful, spans: [1, 2, 5, 10, 50].filter((every) => every === 1 || (data.last - data.first) / every >= 6), pictures: Boolean(data.head.sprites) };
+  }
+
+  let offered = "";
+  function controls() {
+    const { useful, spans, pictures } = offers();
+    offered = JSON.stringify(offers());
     $("films-controls").replaceChildren(...[
       Loopsim.choice("Sort", useful, state.sort, (value) => { state.sort = value; Loopsim.rows.update(); box.scrollTop = 0; }),
       spans.length > 1 ? Loopsim.choice("Iterations", spans.map((every) => [String(every), every === 1 ? "Every iteration" : "Every " + every + "th"]), String(look.every), (value) => { look.every = Number(value); lay(); }) : null,
-      data.head.sprites ? Loopsim.segments("Size", [["small", "S"], ["medium", "M"], ["large", "L"]], look.size, (value) => { look.size = value; lay(); }) : null,
-      data.head.sprites ? el("label", { class: "check" }, el("input", { type: "checkbox", checked: look.captions, onchange: (event) => { look.captions = event.currentTarget.checked; lay(); } }), "captions") : null,
+      pictures ? Loopsim.segments("Size", [["small", "S"], ["medium", "M"], ["large", "L"]], look.size, (value) => { look.size = value; lay(); }) : null,
+      pictures ? el("label", { class: "check" }, el("input", { type: "checkbox", checked: look.captions, onchange: (event) => { look.captions = event.currentTarget.checked; lay(); } }), "captions") : null,
     ].filter(Boolean));
   }
 
   // Sizes of everything, and which iterations have a column.
   function lay() {
+    if (offered && offered !== JSON.stringify(offers())) controls();
     const [side, size] = SIZES[look.size], form = data.head.sprites, phone = box.clientWidth < 560;
     const lines = !form ? 7 : look.captions ? (size || 2) : 0;
     const picture = form ? (phone && look.size === "medium" ? 84 : side) : 0;
