@@ -111,6 +111,15 @@ def test_plan_ends_as_run_would(what: str, write: Callable[..., Path], tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_weights_cannot_be_swapped_with_a_gpu_that_is_not_there(write: Callable[..., Path], tmp_path: Path):
+    path = write(generator={"model": "postcards", "placement": "swap"})
+    assert loopsim("plan", path).exit_code == 0  # elsewhere there may be one
+    ran = loopsim("run", path, "--device", "cpu", "--out", "run")
+    assert ran.exit_code == 2
+    assert "placement: swap moves weights to a GPU when they are needed, and this runs on cpu" in ran.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_directory_is_called_what_the_user_called_it(write: Callable[..., Path], tmp_path: Path):
     folder(tmp_path / "mine", config={"model_type": "gpt2"})
     for role in ("captioner", "embedders"):

@@ -39,6 +39,23 @@ def free_bytes(device: str) -> int | None:
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 
+def check_placement(wanted: str | None, device: str) -> None:
+    """Refuse to move weights where there is no GPU to move them to.
+
+    Args:
+        wanted: the setting.
+        device: as torch calls it.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if wanted in ("swap", "offload") and not device.startswith("cuda"):
+        raise ModelError(
+            f"placement: {wanted} moves weights to a GPU when they are needed, and this runs on {device}; leave "
+            "placement out"
+        )
+
+
 def place(pipes: Sequence[Any], wanted: str, device: str) -> tuple[str, str | None]:
     """Put pipelines where they are to run, all in one way.
 
@@ -56,9 +73,7 @@ def place(pipes: Sequence[Any], wanted: str, device: str) -> tuple[str, str | No
         for pipe in pipes:
             pipe.to(device)
         return taken, None
-    if not device.startswith("cuda"):
-        raise ModelError(f"placement: {taken} moves weights to a GPU when they are needed, and this runs on {device}; "
-                         "leave placement out")  # fmt: skip
+    check_placement(taken, device)
     if taken == "swap":
         for pipe in pipes:
             pipe.enable_model_cpu_offload(device=device)

@@ -16,6 +16,7 @@ from loopsim.models.hosted.meter import Meter, spent_in
 from loopsim.models.pool import ModelPool
 from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
+from loopsim.records import ModelSpec
 from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
@@ -82,6 +83,8 @@ def run_plan(
         checked = checked or check_plan(plan, max_cost)
         for unseen in checked.unseen:
             raise unseen
+        if executor is None:  # the workers of another may have another device
+            _check_placements(specs, pool.device if pool else device)
         known = provenance.collect(specs, checked.commits, plan.experiment.embedders)
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
     if share is not None and not unfinished(plan, run, share):
@@ -100,6 +103,17 @@ def run_plan(
         # Also where nothing was to be done: a writer that was killed at the very end may have left it undone.
         run.compact([cohort.id for cohort in share.of(plan.cohorts)] if share else None)
     return run
+
+
+def _check_placements(specs: Sequence[ModelSpec], device: str) -> None:
+    """Refuse to swap weights on this device, if it is none that they can be swapped with."""
+    wanted = [str(spec.settings["placement"]) for spec in specs if spec.settings.get("placement") not in (None, "auto")]
+    if wanted:
+        from loopsim.models.generator_memory import check_placement
+        from loopsim.models.torch_setup import pick_device
+
+        for one in wanted:
+            check_placement(one, pick_device(device))
 
 
 def _begun(plan: Plan, run: Run, spans: list[Span], seam: Seam, threads: int | None, share: Share | None) -> Job:
