@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Annotated
+import threading
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loopsim.cli._shared import RunArgument, app, print_text, reporting, say, stderr
+
+if TYPE_CHECKING:
+    from loopsim.view import PageServer
 
 
 @app.command()
@@ -41,14 +46,29 @@ def view(
                 import webbrowser
 
                 webbrowser.open(server.url)
-            try:
-                server.serve_forever(poll_interval=0.2)
-            except KeyboardInterrupt:
-                say("\nended; nothing was changed in the run")
-                if not follower.stop():
-                    # A thread in the middle of a computation would be cut off while Python shuts down, and may hold
-                    # what that waits for. Nothing is being written that could be lost.
-                    os._exit(0)
+            _serve_until_interrupted(server)
+            say("\nended; nothing was changed in the run")
+            follower.stop()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # A thread in the middle of a computation would be cut off while Python shuts down, and may hold what that
+            # waits for. Nothing is being written that could be lost.
+            os._exit(0)
+
+
+def _serve_until_interrupted(server: PageServer) -> None:
+    """Answer in a thread until Ctrl-C: a handler that only notes it cannot be lost, as an exception raised inside a
+    destructor or a library's callback is."""
+    over = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: over.set())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() and not over.wait(0.2):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    server.shutdown()
 
 
 def has_screen() -> bool:
