@@ -203,3 +203,21 @@ def test_a_grouping_that_does_not_name_the_control_keeps_the_loop_apart_from_it(
         ("0.5, control=none", "1.0, control=none"),
         ("0.5, control=shuffled", "1.0, control=shuffled"),
     }
+
+
+def test_controls_are_compared_with_the_loop_and_not_with_each_other(tmp_path):
+    from loopsim.compare import Settings
+
+    run = run_plan(plan_of(iterations=2, controls=["fixed_caption", "shuffled"]), tmp_path / "run")
+    table = run.trajectories().assign(run="run")
+    from loopsim.compare.cells import pairs_of
+
+    names = [(a.value, b.value) for a, b in pairs_of(table, Settings(), several=False)]
+    assert names == [("control=none", "control=fixed_caption"), ("control=none", "control=shuffled")]
+    chosen = [(a.value, b.value) for a, b in pairs_of(table, Settings(reference="control=shuffled"), several=False)]
+    assert ("control=shuffled", "control=fixed_caption") in chosen
+
+
+def test_an_embedder_is_named_once():
+    with pytest.raises(ExperimentError, match="embedders: names 'mock' twice"):
+        plan_of(embedders=["mock", "mock"])

@@ -65,8 +65,12 @@ def pairs_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator
     if wanted is not None and not any(wanted in (cell.name, cell.value) for cells in families for cell in cells):
         names = list(dict.fromkeys(cell.name for cells in families for cell in cells))
         raise UsageError(f"--reference {wanted!r} is none of the cells: {'; '.join(names)}")
+    told = "control" in table and settings.by in ("condition", "control")
+    broken = (table["control"].fillna(NO_CONTROL) != NO_CONTROL).to_numpy() if told else None
     for cells in families:
         for first, second in itertools.combinations(cells, 2):
+            if wanted is None and broken is not None and broken[first.rows].all() and broken[second.rows].all():
+                continue  # controls are there to hold the loop against, not each other
             if wanted is None or wanted in (first.name, first.value):
                 yield first, second
             elif wanted in (second.name, second.value):

@@ -129,6 +129,13 @@ class Experiment(Strict):
     embedders: Annotated[list[str], BeforeValidator(as_axis)] = Field(["postcards"], min_length=1)
 
     @model_validator(mode="after")
+    def _each_embedder_once(self) -> Experiment:
+        twice = next((name for name in self.embedders if self.embedders.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"embedders: names {twice!r} twice")
+        return self
+
+    @model_validator(mode="after")
     def _alternating(self) -> Experiment:
         roles = ["generator" if link.generator else "captioner" for link in self.chain]
         if roles != ["generator", "captioner"] * (len(roles) // 2):

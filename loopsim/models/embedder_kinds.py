@@ -124,6 +124,8 @@ def _check_tokenizer(name: str, location: str) -> None:
     """open_clip takes CLIP's own tokenizer where a directory names none, whatever the model's vocabulary is."""
     try:
         config = json.loads((Path(location) / "open_clip_config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("open_clip_config.json is no JSON object")
         text = config.get("model_cfg", config).get("text_cfg", {})
     except (OSError, ValueError, AttributeError) as error:
         raise cannot_load("embedder", name, error, location) from error

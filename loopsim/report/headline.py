@@ -162,8 +162,13 @@ def _ends_of_curve(line: Summary) -> str:
 
 
 def _pace(line: Summary) -> str:
-    half = f", half-life {interval(line.half_life, 1)} iterations" if math.isfinite(line.half_life[0]) else ""
-    level = f", levelling off at {interval(line.plateau, 2)}" if math.isfinite(line.plateau[0]) else ""
+    half, level = "", ""
+    if math.isfinite(line.half_life[0]):
+        span = f"{interval(line.half_life, 1)} iterations"
+        half = f", half-life {span}" if line.verdict == "decay" else f", half of it within {span}"
+    if math.isfinite(line.plateau[0]):
+        # A fitted curve may level off a little below 0, where no distance can be.
+        level = f", levelling off at {interval(line.plateau, 2)}" if line.plateau[0] >= 0 else ", towards 0"
     return half + level
 
 
