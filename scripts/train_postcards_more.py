@@ -159,6 +159,10 @@ def export(args: argparse.Namespace) -> None:
         unet = generator_part("unet")
         first.averaged("flat-unet", {"unet": unet}, args.work)
         unet.half().save_pretrained(args.to / "generator-flat" / "unet")
+        said = args.to / "generator-flat" / "unet" / "config.json"
+        config = json.loads(said.read_text())
+        config.pop("_name_or_path", None)  # where it was loaded from is a path of this machine
+        said.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for stage in trained:
         done[stage] = torch.load(args.work / f"{stage}.pt", map_location="cpu", weights_only=True)["step"]
     record = json.loads((args.to / "training.json").read_text()) if (args.to / "training.json").exists() else {}
