@@ -230,6 +230,10 @@ def _cell(part: pd.DataFrame, column: Column) -> str:
     rows = part[(part["metric"] == column.metric) & (part["modality"] == column.modality)]
     if column.item is not None:
         rows = rows[rows["item"] == column.item]
+    elif rows["item"].isna().any():  # the metric as a whole, where there are parts of it too
+        rows = rows[rows["item"].isna()]
+    elif rows["item"].nunique() > 1:
+        raise ValueError(f"{column.metric}: is told of {', '.join(map(str, rows['item'].unique()))}: say which in item")
     if rows["embedder"].isna().any():  # of the words themselves, where vectors say it too
         rows = rows[rows["embedder"].isna()]
     if column.when in ("whole", "verdict"):

@@ -205,3 +205,14 @@ def test_numbers_of_something_else_do_not_get_into_the_readmes(
 def test_a_command_that_fails_is_shown_with_what_it_said(tmp_path: Path):
     with pytest.raises(SystemExit, match=r"loopsim status .* failed:\nloopsim: .*nothing"):
         list(REPRODUCE.loopsim("status", str(tmp_path / "nothing")))
+
+
+def test_a_metric_that_has_parts_is_shown_as_a_whole_and_never_by_its_last_part():
+    rows = pd.DataFrame({
+        "metric": "absorbed", "modality": "text", "embedder": None, "t": None, "item": [None, "period 1", "period 6"],
+        "value": [0.75, 0.5, 0.0], "ci_low": [0.5, 0.2, 0.0], "ci_high": [0.9, 0.7, 0.4], "verdict": None,
+    })  # fmt: skip
+    assert TABLES._cell(rows, TABLES.Column("absorbed", "absorbed", "whole")) == "0.75 [0.50, 0.90]"
+    assert TABLES._cell(rows, TABLES.Column("absorbed", "absorbed", "whole", item="period 1")) == "0.50 [0.20, 0.70]"
+    with pytest.raises(ValueError, match="say which in item"):
+        TABLES._cell(rows.iloc[1:], TABLES.Column("absorbed", "absorbed", "whole"))
