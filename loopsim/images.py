@@ -46,7 +46,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 def image_flags(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     """`black_image` or `constant_image` where a picture is one."""
-    low, high = pixels.min(axis=(0, 1)), pixels.max(axis=(0, 1))
-    if int(high.max()) <= _BLACK:
+    if int(pixels.max()) <= _BLACK:
         return ("black_image",)
-    return ("constant_image",) if bool((low == high).all()) else ()
+    # A reduction over the first two axes is several times slower in numpy than these two.
+    return ("constant_image",) if bool((pixels == pixels[0, 0]).all()) else ()

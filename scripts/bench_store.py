@@ -139,14 +139,20 @@ def resume(rounds: int) -> dict[str, float]:
     return {"resume_100000_steps_s": statistics.median(seconds)}
 
 
+def peak_megabytes() -> float:
+    """The most memory that this process has held. `ru_maxrss` would tell the parent's where that was more."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def memory(iterations: int) -> float:
-    """Peak resident MB of a process that carries 1,000 trajectories through some iterations, over its start."""
+    """Peak MB of a process that carries 1,000 trajectories through some iterations, over that of one that did so little
+    that only its modules and models (here none) are loaded.
+    """
     code = (
-        "import sys, tempfile, resource, pathlib; sys.path.insert(0, 'scripts'); import bench_store as b;"
-        "b.run_seconds(64, 1);"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        f"b.run_seconds(1000, {iterations});"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+        "import sys; sys.path.insert(0, 'scripts'); import bench_store as b;"
+        "b.run_seconds(2, 1); before = b.peak_megabytes();"
+        f"b.run_seconds(1000, {iterations}); print(b.peak_megabytes() - before)"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return float(out.strip().splitlines()[-1])
@@ -160,8 +166,8 @@ def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 def scaling(rounds: int) -> dict[str, object]:
     """Slopes of time against trajectories, iterations and cohort size, sizes interleaved."""
     kinds = {
-        "trajectories": ([256, 512, 1024, 2048], lambda n: run_seconds(n, 20)),
-        "iterations": ([20, 40, 80, 160], lambda n: run_seconds(256, n)),
+        "trajectories": ([512, 1024, 2048, 4096], lambda n: run_seconds(n, 20)),
+        "iterations": ([40, 80, 160, 320], lambda n: run_seconds(256, n)),
         "cohort": ([16, 32, 64, 128, 256], lambda n: run_seconds(1024, 20, n)),
     }
     found: dict[str, object] = {}
@@ -199,12 +205,15 @@ def large(trajectories: int, iterations: int) -> dict[str, float]:
             shards.write_table(vectors / shards.shard_name(cohort.id, 0, iterations), table)
         condition = plan.conditions[0].id
         code = (
-            "import time, resource; from loopsim.store import open_run; started = time.perf_counter();"
+            "import sys, time; sys.path.insert(0, 'scripts'); import bench_store as b;"
+            "from loopsim.store import open_run; before = b.peak_megabytes(); started = time.perf_counter();"
             f"run = open_run({str(run.path)!r}); run.trajectories(); t1 = time.perf_counter() - started;"
             "n = len(run.steps(['trajectory_id', 't', 'text'])); t2 = time.perf_counter() - started;"
-            "print(t1, t2, n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+            "print(t1, t2, n, b.peak_megabytes() - before)"
         )
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        out = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
         started = time.perf_counter()
         one = [t.id for t in plan.trajectories if t.condition.id == condition]
         ids, ts, x = run.vectors("mock", "text")

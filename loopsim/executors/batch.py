@@ -9,6 +9,11 @@ from loopsim.records import Step
 from loopsim.store import Run
 
 
+def picture_bytes(iteration: Iteration) -> int:
+    """Bytes of the encoded pictures of an iteration."""
+    return sum(len(step.image or b"") for step in iteration.steps)
+
+
 class Batch:
     """Iterations that wait to be stored together.
 
@@ -38,7 +43,7 @@ class Batch:
         for failure in iteration.failures:
             self.run.record_failure(self._cohort, failure)
         self._held += iteration.steps
-        self.size += sum(len(step.image or b"") for step in iteration.steps)
+        self.size += picture_bytes(iteration)
 
     def flush(self) -> None:
         """Store what waits.

@@ -8,13 +8,15 @@ import threading
 import time
 
 from loopsim.engine import Iteration
-from loopsim.executors.batch import Batch
+from loopsim.executors.batch import Batch, picture_bytes
 from loopsim.store import Run
 
 FLUSH_SECONDS = 5.0
 """Steps wait at most this long to be stored: slow models commit every iteration, fast ones do not make a file each."""
-FLUSH_BYTES = 64 << 20
-"""… or until this much has gathered."""
+FLUSH_BYTES = 8 << 20
+"""… or until this much has gathered: memory holds it several times while it is made into a file."""
+BACKLOG_BYTES = 16 << 20
+"""Pictures of iterations that wait for the writer, beyond one: memory stays flat where the disk is slow."""
 
 
 class Writer:
@@ -25,11 +27,21 @@ class Writer:
         self.error: BaseException | None = None
         self._ended = False
         self._queue: queue.Queue[Iteration | None] = queue.Queue(maxsize=64)
+        self._waiting = 0
+        self._room = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="loopsim-writer", daemon=True)
         self._thread.start()
 
     def put(self, iteration: Iteration) -> None:
         """Hand over an iteration; raises what went wrong with an earlier one."""
+        size = picture_bytes(iteration)
+        while True:
+            self._raise()
+            with self._room:
+                if not self._waiting or self._waiting + size <= BACKLOG_BYTES:
+                    self._waiting += size
+                    break
+                self._room.wait(1.0)
         while True:
             self._raise()
             with contextlib.suppress(queue.Full):
@@ -66,6 +78,9 @@ class Writer:
                 self._ended = True
                 batch.flush()
                 return
+            with self._room:
+                self._waiting -= picture_bytes(item)
+                self._room.notify()
             batch.add(item)
             if time.monotonic() - batch.since > FLUSH_SECONDS or batch.size > FLUSH_BYTES:
                 batch.flush()

@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +30,10 @@ from loopsim.store.tables import with_columns_of
 _NAME = re.compile(r"^(c\d+)-(\d+)-(\d+)\.parquet$")
 _OF_COHORT = re.compile(r"(c\d+)-\d+-\d+\.parquet")
 _TEMPORARY = ".tmp-"
+LARGE_BYTES = 8 << 20
+"""A shard of so many bytes is not merged with others …"""
+MERGED_BYTES = 128 << 20
+"""… and of small ones no more than this is made into one."""
 
 
 @dataclass(frozen=True)
@@ -224,17 +228,40 @@ def remove_leftovers(folder: Path, cohorts: Collection[str] | None = None) -> No
 
 
 def compact(folder: Path, cohort: str) -> None:
-    """Merge the shards of one cohort into one; safe to interrupt anywhere."""
+    """Merge the small shards of one cohort with their neighbours; safe to interrupt anywhere.
+
+    A shard of `LARGE_BYTES` or more stays as it is, and neither does what is merged grow much beyond `MERGED_BYTES`:
+    large pictures are not written twice, and small files do not become many.
+    """
     shards = [shard for shard in list_shards(folder) if shard.cohort == cohort]
-    if len(shards) < 2:
-        return
     gaps = [(a.last, b.first) for a, b in itertools.pairwise(shards) if b.first > a.last + 1]
     if gaps:
         raise StoreError(
             f"{folder}: iterations {gaps[0][0] + 1} to {gaps[0][1] - 1} of cohort {cohort} are missing: was the run "
             "copied in part? Nothing was changed."
         )
+    for group in _groups(shards):
+        _merge(folder, group)
 
+
+def _groups(shards: Sequence[Shard]) -> list[list[Shard]]:
+    """Neighbours that are to be merged: at least two each. What overlaps always is, since one of the two may have ended
+    in the middle of the other.
+    """
+    groups: list[list[Shard]] = []
+    sizes = [shard.path.stat().st_size for shard in shards]
+    for k, shard in enumerate(shards):
+        overlaps = k > 0 and shard.first <= shards[k - 1].last
+        small = k > 0 and max(sizes[k - 1 : k + 1]) < LARGE_BYTES
+        room = groups and sum(sizes[k - len(groups[-1]) : k + 1]) <= MERGED_BYTES
+        if overlaps or (small and room):
+            groups[-1].append(shard)
+        else:
+            groups.append([shard])
+    return [group for group in groups if len(group) > 1]
+
+
+def _merge(folder: Path, shards: Sequence[Shard]) -> None:
     def merge(handle: BinaryIO) -> None:
         # A group of rows at a time: a cohort of large pictures neither fits into memory nor into one group.
         schema = pq.ParquetFile(shards[-1].path).schema_arrow  # the newest: a later version may have added columns
@@ -251,7 +278,9 @@ def compact(folder: Path, cohort: str) -> None:
                         writer.write_table(table)
                 reach = max(reach, shard.last)
 
-    path = folder / shard_name(cohort, shards[0].first, shards[-1].last)
+    cohort = shards[0].cohort
+    path = folder / shard_name(cohort, shards[0].first, max(shard.last for shard in shards))
     write_whole(path, merge, _noting(path, cohort))
     for shard in shards:
-        shard.path.unlink(missing_ok=True)
+        if shard.path != path:
+            shard.path.unlink(missing_ok=True)
