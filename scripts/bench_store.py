@@ -26,6 +26,7 @@ from loopsim.records import ModelSpec, Step
 from loopsim.runner import run_plan
 from loopsim.store import create_run, shards
 from loopsim.store.tables import embedding_table
+from metrics import diversity
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 64
@@ -215,12 +216,10 @@ def large(trajectories: int, iterations: int) -> dict[str, float]:
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.split()
         started = time.perf_counter()
-        one = [t.id for t in plan.trajectories if t.condition.id == condition]
-        ids, ts, x = run.vectors("mock", "text")
-        mine = np.isin(ids.astype(str), one)
-        from metrics import diversity
-
-        curve = [float(diversity.mean_pairwise_distance(x[mine & (ts == t)])) for t in np.unique(ts)]
+        members = run.trajectories()
+        one = members["trajectory_id"][members["condition"] == condition].tolist()
+        _, ts, x = run.vectors("mock", "text", one)
+        curve = [float(diversity.mean_pairwise_distance(x[ts == t])) for t in np.unique(ts)]
         measured = time.perf_counter() - started
     assert len(curve) == iterations + 1
     return {

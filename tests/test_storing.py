@@ -6,8 +6,10 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from loopsim.embed import embed_run
 from loopsim.executors import writer
 from loopsim.records import Step
 from loopsim.runner import run_plan
@@ -173,3 +175,17 @@ def test_who_waits_for_room_learns_of_a_disk_that_fails(monkeypatch):
 
     with pytest.raises(OSError, match="broken"):
         hand()
+
+
+def test_vectors_of_some_trajectories_are_those_of_all_without_the_rest(planned, out):
+    run = run_plan(planned(cohort=2), out)
+    embed_run(run, "mock", "cpu")
+    ids, ts, vectors = run.vectors("mock", "text")
+    wanted = run.trajectories()["trajectory_id"].tolist()[1:3]
+    mine = np.isin(ids.astype(str), wanted)
+    some, at, these = run.vectors("mock", "text", wanted)
+    assert set(some) == set(wanted)
+    assert sorted(zip(some, at, map(bytes, these), strict=True)) == sorted(
+        zip(ids[mine], ts[mine], map(bytes, vectors[mine]), strict=True)
+    )
+    assert run.vectors("mock", "text", ["none such"])[2].shape == (0, 0)

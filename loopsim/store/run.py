@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,15 +150,27 @@ class Run:
         return sorted(there)
 
     def vectors(
-        self, embedder: str, modality: str
+        self, embedder: str, modality: str, trajectories: Collection[str] | None = None
     ) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float32]]:
-        """Trajectory ids (m,), iterations (m,) and unit vectors (m, d) of one embedder and modality."""
+        """Trajectory ids (m,), iterations (m,) and unit vectors (m, d) of one embedder and modality.
+
+        Args:
+            embedder: whose.
+            modality: `image` or `text`.
+            trajectories: ids of those wanted, so that only the files of their cohorts are read; all where None.
+        """
         folder = self._embeddings_of(embedder)
-        paths = [str(s.path) for s in shards.list_shards(folder)]
-        if not paths:
+        wanted = ds.field("modality") == modality
+        found = shards.list_shards(folder)
+        if trajectories is not None:
+            chosen = set(trajectories)
+            cohorts = {cohort for cohort, members in self.cohorts.items() if not chosen.isdisjoint(members)}
+            found = [shard for shard in found if shard.cohort in cohorts]
+            wanted &= ds.field("trajectory_id").isin(sorted(chosen))
+        if not found:
             return np.empty(0, dtype=object), np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         with shards.reading(folder):
-            table = ds.dataset(paths).to_table(filter=ds.field("modality") == modality)
+            table = ds.dataset([str(shard.path) for shard in found]).to_table(filter=wanted)
             column = table["vector"].combine_chunks()
             flat = column.flatten().to_numpy(zero_copy_only=False)
         ids = table["trajectory_id"].to_numpy()
