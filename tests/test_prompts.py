@@ -132,6 +132,13 @@ def test_the_prompts_of_the_known_answer_are_drawn_again(kind: str):
     assert draw_prompts(f"postcards-{kind}", 60, 7) == text.splitlines()
 
 
+def test_the_far_prompts_of_the_elevator_music_are_chosen_again(tmp_path: Path):
+    done = loopsim("--n", 100, "--out", tmp_path / "far.csv")
+    assert done.exit_code == 0
+    here = ROOT / "experiments/elevator_music/prompts_far.csv"
+    assert (tmp_path / "far.csv").read_text(encoding="utf-8") == here.read_text(encoding="utf-8")
+
+
 def test_terse_prompts_name_two_or_three_attributes():
     from loopsim.models.postcards import world
 
