@@ -1,127 +1,158 @@
-"""Where do chains of postcards models settle: in the prior, and where the confusion of one step says?
+"""Where do chains of postcards models settle, and do loopsim's measures see it?
 
-    python scripts/known_theory.py runs/known_answer_theory runs/known_answer_usual
+    python scripts/known_theory.py theory=runs/known_answer_theory usual=runs/known_answer_usual
+
+writes what was found into experiments/known_answer/results/ and, from these files alone, the tables of
+docs/known-answer.md; `--tables` only writes the tables.
 
 For each pair of models and each attribute: total variation (0 the same, 1 disjoint) between what captions name over the
-last quarter of the iterations and (a) the prior of the generator's world, (b) the stationary distribution of the
-confusion of one step, counted over all steps from t = 1 on; with what as many independent draws would show.
+last quarter of the iterations and (a) the priors of the generator's and of the captioner's world, (b) the stationary
+distribution of the confusion of one step, counted over the first half of the iterations so that what is foretold is not
+what it was counted on, (c) where that confusion leads from t = 1 on in as many iterations.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
+import known_tables
+import known_tracking
+
 from loopsim.models.postcards import chains, truth, world
 from loopsim.store import open_run
 from metrics import entropy
 
-WORLDS = {"postcards": "prior", "postcards-flat": "even"}
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "experiments" / "known_answer" / "results"
+WORLDS = {"postcards": "prior", "postcards-flat": "even", "postcards-terse": "prior"}
+"""Model to the world that it was trained on."""
+GROUPS = ("even", "prior", "narrow")
 PAIR = ["generator", "captioner"]
+FEWEST = 10
+"""Captions that name an attribute, for an entropy of it to be told."""
 Codes = NDArray[np.int64]
+Distribution = NDArray[np.float64]
 
 
 def states(path: Path) -> pd.DataFrame:
-    """A row a caption: pair, group, trajectory, t and the codes of the five attributes."""
+    """A row a caption: pair, group, start, trajectory, t and the codes of the five attributes; pairs in plan order."""
     run = open_run(path)
-    steps = run.steps(["trajectory_id", "t", "text"])
-    table = steps.merge(run.trajectories()[["trajectory_id", "group", *PAIR]], on="trajectory_id")
+    members = run.trajectories()[["trajectory_id", "group", "start_id", *PAIR]]
+    table = members.merge(run.steps(["trajectory_id", "t", "text"]), on="trajectory_id")
     codes = truth.caption_codes(table["text"].tolist())
     return pd.concat([table, pd.DataFrame(codes, columns=world.ATTRIBUTES)], axis=1)
 
 
 def codes_of(rows: pd.DataFrame) -> Codes:
+    """Codes of the five attributes, (m, 5)."""
     return rows[list(world.ATTRIBUTES)].to_numpy(dtype=np.int64)
 
 
-def transitions(rows: pd.DataFrame) -> tuple[Codes, Codes]:
-    """Codes before and after each step from t = 1 on."""
+def transitions(rows: pd.DataFrame, until: int) -> tuple[Codes, Codes]:
+    """Codes before and after each step from t = 1 on, up to one that ends at `until`."""
     rows = rows.sort_values(["trajectory_id", "t"])
     codes, ids, t = codes_of(rows), rows["trajectory_id"].to_numpy(), rows["t"].to_numpy()
-    follows = (ids[1:] == ids[:-1]) & (t[:-1] >= 1)
+    follows = (ids[1:] == ids[:-1]) & (t[:-1] >= 1) & (t[1:] <= until)
     return codes[:-1][follows], codes[1:][follows]
 
 
-def shares(values: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+def shares(values: NDArray[np.int64], size: int) -> Distribution:
     """Shares of the values and of not named, (size + 1,)."""
     counts = np.bincount(np.where(values < 0, size, values), minlength=size + 1)
     return np.asarray(counts / max(counts.sum(), 1), dtype=np.float64)
 
 
-def named_only(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def named_only(p: Distribution) -> Distribution:
     """The distribution over the values, given that one is named."""
     return np.asarray(p[:-1] / p[:-1].sum() if p[:-1].sum() > 0 else p[:-1], dtype=np.float64)
 
 
-def line(rows: pd.DataFrame, generator: str, attribute: str, confusion: chains.Settling, last: int) -> str:
-    """One line of the table: a pair's groups of starts pooled and apart, against prior and stationary distribution."""
-    size, k = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute)
-    prior = chains.prior_of(WORLDS[generator], attribute)
+def settled(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) -> dict[str, float]:
+    """Distances of where an attribute is in the end from where it might be."""
+    size, k, last = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute), int(rows["t"].max())
     late = rows[rows["t"] > last - last // 4]
-    n = rows["trajectory_id"].nunique()  # iterations of one chain are no independent draws; chains are
-    cells, unnamed = [], shares(codes_of(late)[:, k], size)[-1]
-    for group in ("even", "prior", "narrow"):
+    there = shares(codes_of(late)[:, k], size)
+    found: dict[str, float] = {"not_named": float(there[-1])}
+    # Iterations of one chain are no independent draws, so chains are counted; of those only that name the attribute.
+    found["n"] = round(rows["trajectory_id"].nunique() * (1 - there[-1]))
+    for role, model in (("generator", generator), ("captioner", captioner)):
+        prior = chains.prior_of(WORLDS[model], attribute)
+        found[f"to_{role}"] = chains.total_variation(named_only(there), prior)
+        found[f"draws_{role}"] = chains.variation_of_draws(prior, max(1, int(found["n"])))[2]
+    for group in GROUPS:
         mine = named_only(shares(codes_of(late[late["group"] == group])[:, k], size))
-        cells.append(f"{chains.total_variation(mine, prior):.2f}")
-    pooled = named_only(shares(codes_of(late)[:, k], size))
-    mean, low, high = chains.variation_of_draws(prior, n)
-    if confusion.distribution is None:
-        settled, speed = "–", "never"
-    else:
-        there = chains.total_variation(pooled, named_only(confusion.distribution))
-        to_prior = chains.total_variation(named_only(confusion.distribution), prior)
-        settled, speed = f"{there:.2f} ({to_prior:.2f})", f"{confusion.relaxation:.0f}"
-    pooled_text = f"{chains.total_variation(pooled, prior):.2f}"
-    return (
-        f"| {attribute} | {' | '.join(cells)} | {pooled_text} | {mean:.2f} [{low:.2f}, {high:.2f}] | {settled} | "
-        f"{speed} | {unnamed:.0%} |"
-    )
+        found[f"to_generator_{group}"] = chains.total_variation(mine, chains.prior_of(WORLDS[generator], attribute))
+    counts = chains.confusion(*transitions(rows, last // 2), attribute)
+    rest = chains.settling(counts)
+    found["relaxation"] = rest.relaxation
+    found["to_stationary"] = found["stationary_to_generator"] = float("nan")
+    if rest.distribution is not None:
+        stationary = named_only(rest.distribution)
+        found["to_stationary"] = chains.total_variation(named_only(there), stationary)
+        prior = chains.prior_of(WORLDS[generator], attribute)
+        found["stationary_to_generator"] = chains.total_variation(stationary, prior)
+    first = shares(codes_of(rows[rows["t"] == 1])[:, k], size)
+    foretold = np.mean([chains.carried_on(counts, first, t - 1) for t in sorted(set(late["t"]))], axis=0)
+    found["to_foretold"] = chains.total_variation(named_only(there), named_only(foretold))
+    return found
 
 
-def entropies(rows: pd.DataFrame, attribute: str, last: int) -> str:
-    """Corrected entropy of an attribute at t = 1 and at the end, by group of starts, bits."""
-    size, k, parts = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute), []
-    for group in ("even", "prior", "narrow"):
-        ends = []
-        for t in (1, last):
+def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) -> dict[str, float]:
+    """Corrected entropies of an attribute at t = 1 and at the end, by group of starts; those of the priors; bits."""
+    size, k, last = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute), int(rows["t"].max())
+    found: dict[str, float] = {}
+    for role, model in (("generator", generator), ("captioner", captioner)):
+        p = chains.prior_of(WORLDS[model], attribute)
+        found[f"bits_of_{role}"] = float(-(p * np.log2(p)).sum())
+    for group in GROUPS:
+        for name, t in (("first", 1), ("last", last)):
             values = codes_of(rows[(rows["group"] == group) & (rows["t"] == t)])[:, k]
             counts = np.bincount(values[values >= 0], minlength=size)
-            ends.append(entropy.shannon(counts, "chao-wang-jost") if counts.sum() else float("nan"))
-        parts.append(f"{ends[0]:.2f} → {ends[1]:.2f}")
-    return " | ".join(parts)
+            enough = counts.sum() >= FEWEST
+            found[f"bits_{group}_{name}"] = entropy.shannon(counts, "chao-wang-jost") if enough else float("nan")
+            found[f"named_{group}_{name}"] = float(counts.sum())
+    return found
 
 
-def tables(path: Path) -> None:
-    """Print both tables of each pair of models of a run."""
-    found = states(path)
-    last = int(found["t"].max())
-    print(f"\n### `{path.name}`")
-    for (generator, captioner), rows in found.groupby(PAIR, sort=False):
-        before, after = transitions(rows)
-        print(f"\n**{generator} × {captioner}**\n")
-        print(
-            "| attribute | even | prior | narrow | all | as many draws | all to stationary (it to the prior) | "
-            "relaxation | not named |"
-        )
-        print("| --- " * 9 + "|")
+def settling(settings: str, path: Path) -> Iterator[dict[str, object]]:
+    """A row for each pair and attribute of a run."""
+    for (generator, captioner), rows in states(path).groupby(PAIR, sort=False):
         for attribute in world.ATTRIBUTES:
-            where = chains.settling(chains.confusion(before, after, attribute))
-            print(line(rows, str(generator), attribute, where, last))
-        print("\n| entropy, bits | even | prior | narrow | the prior's |\n| --- | --- | --- | --- | --- |")
-        for attribute in world.ATTRIBUTES:
-            p = chains.prior_of(WORLDS[str(generator)], attribute)
-            bits = float(-(p * np.log2(p)).sum())
-            print(f"| {attribute} | {entropies(rows, attribute, last)} | {bits:.2f} |")
+            of = (rows, str(generator), str(captioner), attribute)
+            row: dict[str, object] = {"settings": settings, "generator": generator, "captioner": captioner}
+            yield row | {"attribute": attribute} | settled(*of) | entropies(*of)
 
 
 def main() -> None:
-    """Print the tables of every run that is named."""
-    for name in sys.argv[1:]:
-        tables(Path(name))
+    """Measure the runs that are named, store, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="SETTINGS=DIR", help="theory=DIR and usual=DIR")
+    parser.add_argument("--tables", action="store_true", help="only write the tables from what is stored")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where what was found is stored")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "known-answer.md", help="whose tables are written")
+    given = parser.parse_args()
+    runs = dict(one.split("=", 1) if "=" in one else (one, "") for one in given.runs)
+    if not given.tables:
+        missing = [f"{name}=DIR" for name in known_tables.SETTINGS if not runs.get(name)]
+        if missing or len(runs) != len(known_tables.SETTINGS):
+            parser.error(f"give {' and '.join(f'{name}=DIR' for name in known_tables.SETTINGS)}")
+        absent = [path for path in runs.values() if not (Path(path) / "measurements.parquet").exists()]
+        if absent:
+            parser.error(f"{absent[0]}: no measured run is here")
+        rows = [row for name, path in runs.items() for row in settling(name, Path(path))]
+        known_tables.store(given.results, "settling", pd.DataFrame(rows))
+        found = [known_tracking.tracking(name, Path(path)) for name, path in runs.items()]
+        for name, frames in zip(("correlations", "memory", "survival"), zip(*found, strict=True), strict=True):
+            known_tables.store(given.results, name, pd.concat(frames, ignore_index=True))
+    print(f"{given.page} {'rewritten' if known_tables.rewrite(given.page, given.results) else 'as it was'}")
 
 
 if __name__ == "__main__":

@@ -56,3 +56,13 @@ def test_draws_vary_less_the_more_there_are():
     assert few[1] < few[0] < few[2]
     assert many[0] < few[0] / 5
     assert chains.prior_of("even", "mood") == pytest.approx(np.full(6, 1 / 6))
+
+
+def test_a_distribution_is_carried_on_by_the_confusion_and_goes_to_its_rest():
+    counts = np.array([[90, 10, 0], [30, 70, 0], [0, 0, 0]])
+    start = np.array([0.0, 1.0, 0.0])
+    assert chains.carried_on(counts, start, 0) == pytest.approx(start)
+    assert chains.carried_on(counts, start, 1) == pytest.approx([0.3, 0.7, 0.0])
+    assert chains.carried_on(counts, start, 100) == pytest.approx([0.75, 0.25, 0.0])
+    # A state that no step was seen to leave is kept.
+    assert chains.carried_on(counts, np.array([0.0, 0.0, 1.0]), 5) == pytest.approx([0.0, 0.0, 1.0])

@@ -83,3 +83,16 @@ def prior_of(world_name: str, attribute: str) -> NDArray[np.float64]:
     """The prior of an attribute, (k,): `prior` for the long-tailed world, `even` for the flat one."""
     size = len(world.VALUES[attribute])
     return world.prior_marginals()[attribute] if world_name == "prior" else np.full(size, 1 / size)
+
+
+def carried_on(counts: NDArray[np.int64], start: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """Where a distribution is after some steps, if one step depended on the attribute alone.
+
+    Args:
+        counts: (s, s) transitions from row to column. A state that none was seen to leave is kept.
+        start: (s,), the distribution before, summing to 1.
+        steps: how many, ≥ 0.
+    """
+    left = counts.sum(axis=1, keepdims=True)
+    step = np.where(left > 0, counts / np.maximum(left, 1), np.eye(len(counts)))
+    return np.asarray(start @ np.linalg.matrix_power(step, steps), dtype=np.float64)
