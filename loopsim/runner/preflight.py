@@ -51,8 +51,9 @@ def check_plan(plan: Plan, max_cost: float | None = None) -> Checked:
     for condition in plan.conditions:
         if condition.control is not None and condition.control.kind == "image_to_image":
             for spec in condition.chain[::2]:
-                with look.noting():
-                    models.check_varying(spec, condition.control.strength)
+                if look.at(repositories.sources_of(spec)):
+                    with look.noting():
+                        models.check_varying(spec, condition.control.strength)
     look.at_embedders(plan.experiment.embedders)
     return Checked(look.commits(), look.unseen())
 
