@@ -15,6 +15,8 @@ SETTINGS = {
     "usual": "The usual settings: guidance 2, the likeliest caption",
 }
 PAIR = ["generator", "captioner"]
+FEWEST = 10
+"""Captions (or chains) that name an attribute, for something to be told of it."""
 SHOWN = (
     ("vendi", "text"), ("vendi", "image"), ("nearest_neighbour_distance", "text"), ("mean_pairwise_distance", "text"),
     ("mean_pairwise_distance", "image"), ("motif_entropy", "text"), ("word_entropy", "text"),
@@ -46,7 +48,7 @@ def bodies(results: Path) -> dict[str, str]:
     return {
         "priors": both(settling, lambda rows: by_attribute(rows, prior_cell)),
         "stationary": both(settling, lambda rows: by_attribute(rows, stationary_cell)),
-        "foretold": both(settling, lambda rows: by_attribute(rows, lambda r: f"{r['to_foretold']:.2f}")),
+        "foretold": both(settling, lambda rows: by_attribute(rows, foretold_cell)),
         "entropies": both(settling, entropies),
         "correlations": both(correlations, correlated),
         "memory": both(memory, remembered),
@@ -83,6 +85,8 @@ def by_attribute(rows: pd.DataFrame, cell: Callable[[pd.Series], str]) -> str:
 
 def prior_cell(row: pd.Series) -> str:
     """Distances to the generator's prior and to the captioner's, if another; bold where draws would be as far."""
+    if row["n"] < FEWEST:
+        return "–"
     parts = []
     for role in ("generator", "captioner"):
         text = f"{row[f'to_{role}']:.2f}"
@@ -91,8 +95,15 @@ def prior_cell(row: pd.Series) -> str:
     return parts[0] if one_world else " / ".join(parts)
 
 
+def foretold_cell(row: pd.Series) -> str:
+    """Distance to where the confusion leads in the time there was."""
+    return "–" if row["n"] < FEWEST else f"{row['to_foretold']:.2f}"
+
+
 def stationary_cell(row: pd.Series) -> str:
     """Distance to the stationary distribution, and the iterations it takes to get there."""
+    if row["n"] < FEWEST:
+        return "–"
     if pd.isna(row["to_stationary"]):
         return "– (never)"
     return f"{row['to_stationary']:.2f} ({row['relaxation']:.0f})"

@@ -36,8 +36,6 @@ WORLDS = {"postcards": "prior", "postcards-flat": "even", "postcards-terse": "pr
 """Model to the world that it was trained on."""
 GROUPS = ("even", "prior", "narrow")
 PAIR = ["generator", "captioner"]
-FEWEST = 10
-"""Captions that name an attribute, for an entropy of it to be told."""
 Codes = NDArray[np.int64]
 Distribution = NDArray[np.float64]
 
@@ -116,7 +114,7 @@ def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str
         for name, t in (("first", 1), ("last", last)):
             values = codes_of(rows[(rows["group"] == group) & (rows["t"] == t)])[:, k]
             counts = np.bincount(values[values >= 0], minlength=size)
-            enough = counts.sum() >= FEWEST
+            enough = counts.sum() >= known_tables.FEWEST
             found[f"bits_{group}_{name}"] = entropy.shannon(counts, "chao-wang-jost") if enough else float("nan")
             found[f"named_{group}_{name}"] = float(counts.sum())
     return found

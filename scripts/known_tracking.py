@@ -65,14 +65,16 @@ def memory(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     steps = run.steps(["trajectory_id", "t", "text"]).sort_values(["trajectory_id", "t"])
     count = steps["t"].nunique()
     codes = truth.caption_codes(steps["text"].tolist()).reshape(-1, count, len(world.ATTRIBUTES))
-    members = run.trajectories().set_index("trajectory_id").loc[steps["trajectory_id"].unique()].reset_index()
+    members = run.trajectories()
+    row_of = {name: k for k, name in enumerate(steps["trajectory_id"].unique())}
     length = max((count - 1) // 4, 3)
     windows = {"early": (1, 1 + length), "late": (count - length, count)}
     measured = frame[frame["metric"] == "memory"].set_index([*CELL, "item", "modality"])["value"]
     rows = []
     for cell, mine in members.groupby(CELL, sort=False):
+        x = indicators(codes[[row_of[name] for name in mine["trajectory_id"]]])
         for window, (start, stop) in windows.items():
-            found = panel.panel(indicators(codes[mine.index]), mine["start_id"], start, stop).memory.value
+            found = panel.panel(x, mine["start_id"], start, stop).memory.value
             texts, pictures = (measured.get((*cell, window, modality), float("nan")) for modality in ("text", "image"))
             known = dict(zip(CELL, cell, strict=True)) | {"window": window}
             rows.append(known | {"truth": found, "text": float(texts), "image": float(pictures)})
