@@ -116,6 +116,25 @@ def test_slices_one_after_the_other_are_the_run(planned, tmp_path):
     assert contents(run) == contents(run_plan(plan, tmp_path / "whole"))
 
 
+def test_a_slice_whose_time_ends_between_drawing_and_describing_describes_what_it_drew(planned, monkeypatch):
+    plan, drawn, clock = planned(cohort=6), [], iter(range(1000))
+    real = MockGenerator.generate
+
+    def generate(self, prompts, seeds, width=None):
+        drawn.append(len(prompts))
+        next(clock)  # drawing takes a second, as does each look at the clock
+        return real(self, prompts, seeds, width)
+
+    monkeypatch.setattr(MockGenerator, "generate", generate)
+    monkeypatch.setattr("loopsim.executors.slices.time.monotonic", lambda: float(next(clock)))
+    with encoders() as encoder:
+        task = Task(plan.cohorts[0], settings(plan), (), {}, 4, {})
+        done = do_slice(task, ModelPool("cpu"), encoder, None, 4.5)
+    assert isinstance(done, Done)
+    assert 1 < len(done.made) < 5
+    assert len(drawn) == len(done.made) - 1  # the starts are not drawn
+
+
 def test_a_slice_done_twice_is_stored_once(planned, tmp_path):
     plan = planned(cohort=6)
     run = create_run(tmp_path / "run", plan, {}, 1)

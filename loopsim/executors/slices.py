@@ -18,7 +18,7 @@ from typing import Literal
 from loopsim.engine import CohortRun, Iteration, Models, Settings
 from loopsim.errors import DeviceLost, LoopsimError, ModelError, RunFailed, StoreError
 from loopsim.executors.base import Advanced
-from loopsim.executors.batch import Batch
+from loopsim.executors.batch import Batch, picture_bytes
 from loopsim.records import Cohort, Step, Trajectory
 from loopsim.store import Run
 
@@ -113,10 +113,11 @@ def _do(task: Task, models: Models, encoder: Executor, run: Run | None, seconds:
     cohort = CohortRun(task.cohort, task.settings, task.last, task.failed, encoder, task.until)
     made: list[Iteration] = []
     while not cohort.done and (not made or (time.monotonic() - began < seconds and size < SLICE_BYTES)):
-        iteration = cohort.advance(models)
-        if iteration is not None:
-            made.append(iteration)
-            size += sum(len(step.image or b"") for step in iteration.steps)
+        iteration = None
+        while iteration is None:  # what is drawn is described too, or drawing it would have been in vain
+            iteration = cohort.advance(models)
+        made.append(iteration)
+        size += picture_bytes(iteration)
     if run is not None:
         batch = Batch(run, once=True)
         for iteration in made:
