@@ -55,7 +55,8 @@ def truth(source: Source) -> Drawing:
     panels.line_legend(figure, lines, [
         ((Patch(facecolor="#cccccc"), Line2D([], [], color="#666666", linewidth=1)),
          f"{n} draws from the prior of postcards (mean, 95 %)"),
-        (Line2D([], [], color="#666666", linestyle=":", linewidth=1), f"{n} evenly drawn scenes, the prior of postcards-flat (mean)"),
+        (Line2D([], [], color="#666666", linestyle=":", linewidth=1),
+         f"{n} evenly drawn scenes, the prior of postcards-flat (mean)"),
     ])  # fmt: skip
     add_note(figure, "bands of curves: 95 % intervals, leaving out one start at a time")
     data = pd.concat([panels.drawn(lines, rows), pd.DataFrame(expected)], ignore_index=True)
