@@ -7,10 +7,12 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from loopsim.errors import StoreError
 from loopsim.records import Failure
 from loopsim.store.shards import storing
 
@@ -18,8 +20,10 @@ from loopsim.store.shards import storing
 def log_event(path: Path, event: str, details: dict[str, object]) -> None:
     """Add one line to a log file."""
     entry = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "event": event, **details}
-    with storing(path), path.open("ab") as handle:
-        handle.write(json.dumps(entry).encode() + b"\n")
+    with storing(path), path.open("ab+") as handle:
+        # A line that a full disk or a killed writer has left unended is ended first, or this one would be lost with it.
+        unended = handle.tell() > 0 and handle.seek(-1, os.SEEK_END) >= 0 and handle.read(1) != b"\n"
+        handle.write(b"\n" * unended + json.dumps(entry).encode() + b"\n")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
@@ -45,14 +49,79 @@ def write_failure(folder: Path, cohort: str, failure: Failure) -> None:
             os.fsync(handle.fileno())
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A line of a file of failures that is damaged: a trajectory of the cohort failed, and nobody can tell which."""
+
+    path: Path
+    """The file."""
+    line: int
+    """Which line of it, from 1 on."""
+    text: str
+    """What is there now."""
+
+
 def read_failures(folder: Path) -> list[Failure]:
-    """Every failure, one a trajectory: two workers may have seen it."""
+    """Every failure, one a trajectory: two workers may have seen it.
+
+    Raises:
+        StoreError: a line is damaged.
+    """
+    found, unreadable = scan_failures(folder)
+    for one in unreadable:
+        raise StoreError(
+            f"{one.path}: line {one.line} is damaged, so that nobody can tell which trajectory failed:\n"
+            f"  {one.text[:100]}\n"
+            f"  `loopsim verify {folder.parent}` says what is hit; with --repair it makes room for it to be made again"
+        )
+    return found
+
+
+def scan_failures(folder: Path) -> tuple[list[Failure], list[Unreadable]]:
+    """Every failure, one a trajectory, and the lines that cannot be read.
+
+    The half line of a writer that was killed is in neither: its iteration was not stored, and is made again.
+    """
     found: dict[str, Failure] = {}
+    unreadable: list[Unreadable] = []
     for path in sorted(folder.glob("*.jsonl")):
-        for entry in _objects(path):
-            failure = Failure(**entry)
-            found.setdefault(failure.trajectory_id, failure)
-    return list(found.values())
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+            if not line or _is_cut_off(line):
+                continue
+            failure = _failure(line)
+            if failure is None:
+                unreadable.append(Unreadable(path, number, line))
+            else:
+                found.setdefault(failure.trajectory_id, failure)
+    return list(found.values()), unreadable
+
+
+def _failure(line: str) -> Failure | None:
+    """What a line says; None where it is no failure."""
+    try:
+        failure = Failure(**json.loads(line))
+    except (ValueError, TypeError):  # no JSON; no object, or one with other keys
+        return None
+    values = dataclasses.asdict(failure)
+    sound = all(isinstance(value, int if name == "t" else str) for name, value in values.items())
+    return failure if sound else None
+
+
+def _is_cut_off(line: str) -> bool:
+    """Whether a line is the beginning of a JSON object, which more letters could complete.
+
+    One that ends with a brace is taken for damaged, although a message may have been cut off behind one.
+    """
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        if not line.startswith("{") or line.endswith("}"):
+            return False
+        # Python says so of a string with no end, of an escape such as `\u00` that lacks some, and of all else.
+        in_string = error.msg.startswith("Unterminated string")
+        in_escape = error.msg.startswith("Invalid \\u") and error.pos >= len(line) - 5
+        return in_string or in_escape or error.pos >= len(line.rstrip())
+    return False
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
