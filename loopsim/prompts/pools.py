@@ -16,7 +16,7 @@ from loopsim.errors import ExperimentError, UsageError
 from loopsim.prompts.postcards import POSTCARDS, draw_prompts
 from loopsim.records import Setting
 from loopsim.starts.columns import as_setting, check_name
-from loopsim.starts.tables import PROMPT, PromptTable, read_table
+from loopsim.starts.tables import PROMPT, PromptTable, read_table, separator_hint
 
 GENERAL = "general"
 """The pool that ships with the package, for models of the whole visual world."""
@@ -169,9 +169,8 @@ def _prompts_of(table: PromptTable, column: str | None, name: str, at: str) -> P
     column = column or PROMPT
     if column not in table.names:
         has = ", ".join(table.names) or "no columns"
-        raise UsageError(
-            f"{at}: has no column {column!r}; it has {has}. Say which holds the prompts, such as --column caption"
-        )
+        fix = separator_hint(table.path, table.names) or ". Say which holds the prompts, such as --column caption"
+        raise UsageError(f"{at}: has no column {column!r}; it has {has}{fix}")
     texts: list[Any] = table.values(column)
     for row, text in enumerate(texts):
         if text is not None and not isinstance(text, str):

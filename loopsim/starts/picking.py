@@ -13,7 +13,7 @@ from loopsim.experiment import StartSettings
 from loopsim.records import Setting
 from loopsim.seeds import digest
 from loopsim.starts.columns import as_setting, check_name
-from loopsim.starts.tables import PROMPT, PromptTable, read_table
+from loopsim.starts.tables import PROMPT, PromptTable, read_table, separator_hint
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ def _even(text: Any) -> str:
 
 def _no_column(table: PromptTable, group: StartSettings, at: str) -> str:
     has = ", ".join(table.names) or "no columns"
+    separator = separator_hint(table.path, table.names)
     if group.column is None:
-        return (
-            f"{at}: needs a column named {PROMPT!r}; it has {has}. Say which holds the prompts, such as column: caption"
-        )
+        fix = separator or ". Say which holds the prompts, such as column: caption"
+        return f"{at}: needs a column named {PROMPT!r}; it has {has}{fix}"
     close = difflib.get_close_matches(group.column, table.names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{at}: has no column {group.column!r}; {hint}it has {has}"
+    return f"{at}: has no column {group.column!r}; {hint}it has {has}{separator}"
 
 
 def _filtered(table: PromptTable, wanted: Mapping[str, Sequence[Any]], where: str) -> list[int]:

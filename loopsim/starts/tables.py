@@ -72,6 +72,18 @@ class RowTable(PromptTable):
         return self._numbers[row]
 
 
+def separator_hint(path: Path, names: Sequence[str]) -> str:
+    """What a message adds where the head of a CSV looks like one column because another sign parts it; else empty."""
+    expected = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower())
+    head = names[0] if expected and len(names) == 1 else ""
+    sign = next((sign for sign in ";\t|," if sign in head and sign != expected), None)
+    if sign is None:
+        return ""
+    seems, wanted = ("tabs" if one == "\t" else repr(one) for one in (sign, expected))
+    name = {"\t": ", or name it .tsv", ",": ", or name it .csv"}.get(sign, "")
+    return f". It seems to be separated by {seems}: save it separated by {wanted}{name}"
+
+
 def read_table(path: Path, split: str | None, where: str) -> PromptTable:
     """The table of prompts that a file or folder holds.
 
@@ -114,10 +126,8 @@ def _read_csv(path: Path, delimiter: str, at: str) -> RowTable:
         rows: list[Mapping[str, Any]] = []
         for number, row in enumerate(reader, start=1):
             if None in row:
-                raise ExperimentError(
-                    f"{at}: row {number} has more values than the head has columns; put a text that holds "
-                    f"{delimiter!r} into double quotes"
-                )
+                fix = separator_hint(path, names) or f"; put a text that holds {delimiter!r} into double quotes"
+                raise ExperimentError(f"{at}: row {number} has more values than the head has columns{fix}")
             rows.append(row)
     table = {name: _numbers([row[name] for row in rows]) for name in names}
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
