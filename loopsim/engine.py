@@ -60,6 +60,10 @@ class Iteration:
     """What failed in this iteration."""
 
 
+HELD_BYTES = 8 << 30
+"""Where models take turns, no further cohort is drawn while drawn pictures of so many bytes wait to be described."""
+
+
 class Models(Protocol):
     """Hands out loaded models; loading one may put another away."""
 
@@ -108,6 +112,11 @@ class CohortRun:
     def done(self) -> bool:
         """Whether it has all its iterations, or nobody is left."""
         return not self.members or self.t >= self.until
+
+    @property
+    def held_bytes(self) -> int:
+        """Of drawn pictures that have not been described yet."""
+        return sum(pixels.nbytes for _, pixels, _ in self._drawn.values())
 
     @property
     def needs(self) -> ModelSpec | None:
@@ -204,7 +213,8 @@ class CohortRun:
 
     def _finish(self, steps: list[Step]) -> Iteration:
         self.t += 1
-        self.last = steps
+        # A seam of the caller's may look at pictures; the loop and its controls do not, and they are large.
+        self.last = list(light(self.cohort, steps)) if self.settings.seam is carry_on else steps
         failures, self._failures = tuple(self._failures), []
         self._leave()
         return Iteration(self.cohort, self.t, tuple(steps), failures)
@@ -338,12 +348,26 @@ def caption_text(
     return text, flags + (("repeat",) if text == prompt else ()), details
 
 
+def light(cohort: Cohort, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps without their pictures, which are large and which only one control goes on from."""
+    return tuple(steps) if keeps_pictures(cohort) else tuple(replace(step, image=None) for step in steps)
+
+
+def keeps_pictures(cohort: Cohort) -> bool:
+    """Whether the next pictures of a cohort are made from its last ones."""
+    control = cohort.trajectories[0].condition.control
+    return control is not None and control.kind == "image_to_image"
+
+
 def advance(runs: Sequence[CohortRun], models: Models) -> Iterator[Iteration]:
     """Carry cohorts to their end, yielding every iteration as it is complete."""
     waiting = [run for run in runs if not run.done]
     while waiting:
+        held = [run for run in waiting if run.held_bytes]
+        full = sum(run.held_bytes for run in held) > HELD_BYTES
         # The first whose model is at hand; with room for every model that is simply the first.
-        run = next((r for r in waiting if r.needs is None or models.loaded(r.needs)), waiting[0])
+        among = held if full else waiting
+        run = next((r for r in among if r.needs is None or models.loaded(r.needs)), among[0])
         iteration = run.advance(models)
         if iteration is not None:
             yield iteration

@@ -1,18 +1,22 @@
-"""How stored files grow and merge, and how much may wait for a slow disk."""
+"""How stored files grow and merge, how much may wait for a slow disk, and which pictures memory holds."""
 
 from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from loopsim import engine
 from loopsim.embed import embed_run
 from loopsim.executors import writer
+from loopsim.models.pool import ModelPool
 from loopsim.records import Step
 from loopsim.runner import run_plan
+from loopsim.seams import Prompt
 from loopsim.store import Run, open_run, shards
 from tests.test_runner import contents, in_pieces
 
@@ -189,3 +193,67 @@ def test_vectors_of_some_trajectories_are_those_of_all_without_the_rest(planned,
         zip(ids[mine], ts[mine], map(bytes, vectors[mine]), strict=True)
     )
     assert run.vectors("mock", "text", ["none such"])[2].shape == (0, 0)
+
+
+def iterations_of(plan, pool: ModelPool, watch=lambda runs: None) -> list[engine.Iteration]:
+    settings = engine.Settings(plan.experiment.seed, False, "webp", plan.experiment.iterations)
+    with ThreadPoolExecutor(2) as encoder:
+        runs = [engine.CohortRun(cohort, settings, (), {}, encoder) for cohort in plan.cohorts]
+        made = []
+        for iteration in engine.advance(runs, pool):
+            made.append(iteration)
+            watch(runs)
+    return made
+
+
+def test_a_loop_goes_on_without_the_pictures_of_before(planned):
+    held: list[int] = []
+    made = iterations_of(planned(cohort=2), ModelPool("cpu"), lambda runs: held.append(
+        sum(step.image is not None for run in runs for step in run.last)))  # fmt: skip
+    assert all(step.image is not None for iteration in made for step in iteration.steps if iteration.t > 0)
+    assert set(held) == {0}
+
+
+def test_a_seam_of_the_callers_own_sees_the_pictures_also_when_a_run_goes_on(planned, out):
+    seen: list[bool] = []
+
+    def look(steps):
+        seen.extend(step.image is not None for step in steps if step.t > 0)
+        return {step.trajectory_id: Prompt(step.text, step.trajectory_id) for step in steps}
+
+    run_plan(planned(iterations=2), out, seam=look)
+    run_plan(planned(iterations=4), out, seam=look)
+    assert len(seen) == 6 * 3
+    assert all(seen)
+
+
+def test_drawn_pictures_that_wait_for_a_captioner_are_bounded(planned, monkeypatch):
+    plan, loads = planned(cohort=2, starts=[f"prompt {k}" for k in range(8)]), []
+    unbounded = iterations_of(plan, ModelPool("cpu", room=1, on_load=loads.append))
+    whole, one = len(loads), 2 * 3 * 16 * 16
+    runs_held: list[int] = []
+    drawn = engine.CohortRun._draw
+
+    def draw(self, generator, spec):
+        drawn(self, generator, spec)
+        runs_held.append(sum(run.held_bytes for run in every))
+
+    every: list[engine.CohortRun] = []
+    begin = engine.CohortRun.__init__
+
+    def remember(self, *arguments, **named):
+        begin(self, *arguments, **named)
+        every.append(self)
+
+    monkeypatch.setattr(engine.CohortRun, "_draw", draw)
+    monkeypatch.setattr(engine.CohortRun, "__init__", remember)
+    monkeypatch.setattr(engine, "HELD_BYTES", 2 * one)
+    loads.clear()
+    bounded = iterations_of(plan, ModelPool("cpu", room=1, on_load=loads.append))
+    assert max(runs_held) == 3 * one  # one cohort more than the bound, of eight
+    assert len(loads) > whole
+    by_id = [
+        {(s.trajectory_id, s.t): (s.image, s.text) for iteration in made for s in iteration.steps}
+        for made in (unbounded, bounded)
+    ]
+    assert by_id[0] == by_id[1]

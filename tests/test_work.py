@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loopsim.engine import Settings
+from loopsim.engine import Settings, light
 from loopsim.errors import UsageError
 from loopsim.executors import RayOptions, Span
 from loopsim.executors.ray_cluster import workers_for
-from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, light, start_pictures
+from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, start_pictures
 from loopsim.executors.work import Work
 from loopsim.models.mock import MockGenerator
 from loopsim.models.pool import ModelPool

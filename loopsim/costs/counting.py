@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from loopsim.catalog import find
 from loopsim.costs.records import Loads, Money, Unit, Work
+from loopsim.engine import HELD_BYTES
 from loopsim.plan import Plan
 from loopsim.presets.entry import WEIGHT_SETTINGS
 from loopsim.presets.hosted import PRICES, is_hosted
@@ -164,8 +165,17 @@ def _in_turn(plan: Plan) -> int:
         if first.start.kind == "image" and t0 == 0:
             needed.insert(0, first.condition.chain[-1])
         groups[key] = [weights_key(spec) for spec in needed if not is_hosted(spec.model)]
-    loads = count_turns(list(groups.values()))
+    loads = count_turns(list(groups.values())) * _rounds(plan)
     return loads if shown == iterations else round(loads * iterations / shown)
+
+
+def _rounds(plan: Plan) -> int:
+    """In how many parts the cohorts go through the models, since what is drawn waits in memory to be described."""
+    waiting = 0
+    for trajectory in plan.trajectories:
+        wide, tall = size_of(trajectory.condition.chain[0]) or (0, 0)
+        waiting += 3 * wide * tall
+    return -(-waiting // HELD_BYTES) or 1
 
 
 def count_turns(groups: Sequence[Sequence[str]]) -> int:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loopsim import provenance
+from loopsim.engine import light
 from loopsim.errors import ModelError, RunFailed, StoreError
 from loopsim.executors.base import Advanced, Job
 from loopsim.executors.batch import Batch
 from loopsim.executors.ray_cluster import RayOptions, connected, workers_for
 from loopsim.executors.ray_workers import Answer, Describer, Hello, Setup, Worker
-from loopsim.executors.slices import Broken, Done, Task, light, start_pictures
+from loopsim.executors.slices import Broken, Done, Task, start_pictures
 from loopsim.executors.work import Key, Work
 from loopsim.records import Cohort, Step
 from loopsim.store.spans import missing

@@ -9,13 +9,13 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from loopsim.engine import CohortRun, Iteration, Models, Settings
+from loopsim.engine import CohortRun, Iteration, Models, Settings, light
 from loopsim.errors import DeviceLost, LoopsimError, ModelError, RunFailed, StoreError
 from loopsim.executors.base import Advanced
 from loopsim.executors.batch import Batch, picture_bytes
@@ -127,14 +127,6 @@ def _do(task: Task, models: Models, encoder: Executor, run: Run | None, seconds:
     counts = tuple(Advanced(i.cohort, i.t, len(i.steps), i.failures) for i in made)
     last = made[-1].steps if made else task.last
     return Done(counts, light(task.cohort, last), failed, () if run is not None else tuple(made))
-
-
-def light(cohort: Cohort, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps without their pictures, which are large and which only one control goes on from."""
-    control = cohort.trajectories[0].condition.control
-    if control is not None and control.kind == "image_to_image":
-        return tuple(steps)
-    return tuple(replace(step, image=None) for step in steps)
 
 
 def start_pictures(cohort: Cohort) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loopsim import provenance
-from loopsim.engine import Settings
+from loopsim.engine import Settings, keeps_pictures
 from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError, UsageError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.hosted.endpoint import endpoint_of
@@ -90,7 +90,7 @@ def run_plan(
     if share is not None and not unfinished(plan, run, share):
         return run  # without a look at who else is writing: the last to end may be measuring
     with run.writing(share):
-        spans = unfinished(plan, run, share)
+        spans = unfinished(plan, run, share, pictures=seam is not carry_on)
         if spans:
             for spec in specs:
                 if is_hosted(spec.model):
@@ -149,15 +149,19 @@ def _threads_so_far(run: Run) -> int | None:
     return run.manifest.get("threads") or next(said, None)
 
 
-def unfinished(plan: Plan, run: Run, share: Share | None = None) -> list[Span]:
-    """What cohorts lack, with the steps before and the members that failed: the end, or what was lost between."""
+def unfinished(plan: Plan, run: Run, share: Share | None = None, pictures: bool = False) -> list[Span]:
+    """What cohorts lack, with the steps before and the members that failed: the end, or what was lost between.
+
+    Pictures of the steps before are left out unless they are asked for, or the next ones are made from them.
+    """
     stored, failed = run.stored(), {failure.trajectory_id: failure.t for failure in run.failures()}
     spans = []
     for cohort in share.of(plan.cohorts) if share else plan.cohorts:
         t0 = cohort.trajectories[0].start.t0
         for first, last in missing(stored.get(cohort.id, ()), t0, t0 + plan.experiment.iterations):
             if any(failed.get(t.id, first + 1) > first for t in cohort.trajectories):
-                before = run.steps_at(cohort.id, first - 1) if first > t0 else []
+                wanted = pictures or keeps_pictures(cohort)
+                before = run.steps_at(cohort.id, first - 1, wanted) if first > t0 else []
                 spans.append(Span(cohort, tuple(before), last, failed))
     return spans
 
@@ -171,8 +175,8 @@ def _check_joints(run: Run, spans: Sequence[Span]) -> None:
     for span in spans:
         if span.cohort.trajectories[0].condition.control is not None:
             continue  # controls may draw something else than what was said
-        said = {step.trajectory_id: step.text for step in run.steps_at(span.cohort.id, span.until)}
-        then = run.steps_at(span.cohort.id, span.until + 1)
+        said = {step.trajectory_id: step.text for step in run.steps_at(span.cohort.id, span.until, False)}
+        then = run.steps_at(span.cohort.id, span.until + 1, False)
         other = [s for s in then if s.parent in said and s.text_in != said[s.parent]]
         if other:
             raise StoreError(

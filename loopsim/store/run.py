@@ -257,8 +257,13 @@ class Run:
         reached = self.progress()
         return self.steps_at(cohort, reached[cohort]) if cohort in reached else []
 
-    def steps_at(self, cohort: str, t: int) -> list[Step]:
+    def steps_at(self, cohort: str, t: int, pictures: bool = True) -> list[Step]:
         """The steps of one iteration of a cohort, by trajectory in plan order; [] where it is not stored.
+
+        Args:
+            cohort: the cohort.
+            t: the iteration.
+            pictures: whether to read the pictures too; without them `image` is None.
 
         Raises:
             StoreError: they are damaged.
@@ -266,10 +271,12 @@ class Run:
         found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort and s.first <= t <= s.last]
         if not found:
             return []
+        names = [name for name in STEP_SCHEMA.names if pictures or name != "image"]
         with shards.reading(found[0].path):
             table = pq.read_table(
-                found[0].path, filters=[("t", "==", t)], schema=STEP_SCHEMA, page_checksum_verification=True
-            )
+                found[0].path, columns=names, filters=[("t", "==", t)], schema=STEP_SCHEMA,
+                page_checksum_verification=True,
+            )  # fmt: skip
         steps = table_to_steps(table)
         order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
         return sorted(steps, key=lambda s: order[s.trajectory_id])

@@ -94,7 +94,7 @@ def table_to_steps(table: pa.Table) -> list[Step]:
     steps = []
     for row in table.to_pylist():
         row.pop(CHECKSUM, None)
-        image = row.pop("image")
+        image = row.pop("image", None)
         flags = tuple(row.pop("flags") or ())
         steps.append(Step(**row, image=None if image is None else image["bytes"], flags=flags))
     return steps
