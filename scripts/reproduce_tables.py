@@ -94,6 +94,25 @@ _ENTROPY = (
     Column("entropy of the subject at t = 0", "subject_entropy", "start"),
     Column("subject at the end", "subject_entropy"),
 )
+_ORIGIN = tuple(
+    Column(heading, metric, "whole", modality, digits=digits)
+    for modality in ("text", "image")
+    for heading, metric, digits in (
+        (f"time to lose it, {modality}s", "time_to_lose_origin", 0),
+        ("never lost by the end", "time_to_lose_origin:never", 2),
+    )
+)
+_CLUSTERS = (
+    Column("silhouette at the best k", "endpoint_silhouette", "whole"),
+    Column("p, against a Gaussian cloud", "endpoint_clusters:p_gaussian", "whole"),
+    Column("p, against t = 0", "endpoint_clusters:p_start", "whole"),
+    Column("clusters by density", "density_clusters", "whole", digits=0),
+    Column("share in none", "density_noise", "whole"),
+)
+_KEPT = (
+    "median iteration at which a trajectory is no longer among the nearest tenth to its own origin, for three "
+    "iterations in a row (– : more than half keep it)"
+)
 _SURVIVAL = tuple(
     Column(name, "concept_survival", item=name) for name in ("subject", "colour", "number", "place", "mood")
 )
@@ -103,7 +122,10 @@ STUDIES: Mapping[str, tuple[Table, ...]] = {
     "elevator_music": (
         Cells(_SEVERAL, "postcards", (*_ENDS, Column("endpoints", "endpoint_silhouette", "verdict"))),
         Cells("Against the known truth: attributes parsed from captions, mean of five.", "postcards", _ENTROPY),
+        Cells(f"Time to lose the origin: {_KEPT}.", "postcards", _ORIGIN),
+        Cells("What endpoints cluster into, beside noise and the starts at t = 0.", "postcards", _CLUSTERS),
         Cells("The long variant.", "postcards_long", (*_ENDS, *_ENTROPY[1:3])),
+        Cells("The long variant: time to lose the origin.", "postcards_long", _ORIGIN),
     ),
     "crossed_panel": (
         Cells(_SEVERAL, "postcards", (*_ENDS, *_ENTROPY[1:3])),
@@ -214,6 +236,8 @@ def put(text: str, name: str, body: str) -> str:
 
 
 def _of_cells(rows: pd.DataFrame, table: Cells) -> str:
+    if not {column.metric for column in table.columns} <= set(rows["metric"]):
+        return ""  # stored before the table asked for it: a measurement without a value has a row too
     named = rows[rows[list(table.by)].notna().all(axis=1)]
     keys = [k for k in table.by if named[k].nunique() > 1] or [table.by[0]]
     lines = []

@@ -15,6 +15,7 @@ from loopsim import catalog
 from loopsim.cli import app
 from loopsim.errors import ModelError
 from loopsim.experiment import load_experiment
+from loopsim.measure import METRICS
 from loopsim.plan import Plan, make_plan
 from loopsim.presets.entry import of_postcards
 
@@ -140,6 +141,22 @@ def frame() -> pd.DataFrame:
         rows(item="early", value=0.9), rows(item="late", value=0.3, ci_low=float("nan")),
         rows(metric="absorbed", value=0.7), rows(metric="absorbed", value=0.2, embedder=None),
     ])  # fmt: skip
+
+
+def test_a_table_of_what_was_not_yet_stored_waits_for_it():
+    columns = (TABLES.Column("memory", "memory", "whole", item="late"), TABLES.Column("new", "new", "whole"))
+    table = TABLES.Cells("", "postcards", columns)
+    assert TABLES._of_cells(frame(), table) == ""
+    stored = pd.concat([frame(), pd.DataFrame([rows(metric="new", value=0.5)])])
+    assert TABLES._of_cells(stored, table).splitlines()[0] == "| starts | memory | new |"
+
+
+def test_the_whole_analysis_of_the_elevator_music_is_shown_on_its_twin():
+    asked = {
+        "mean_pairwise_distance:half_life", "memory", "endpoint_silhouette", "endpoint_clusters:p_gaussian",
+        "endpoint_clusters:p_start", "density_clusters", "time_to_lose_origin", "time_to_lose_origin:never",
+    }  # fmt: skip
+    assert asked <= TABLES.metrics_of("elevator_music") <= set(METRICS)
 
 
 def test_a_table_shows_each_cell_with_what_was_measured():

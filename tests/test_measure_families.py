@@ -76,6 +76,21 @@ def test_every_metric_is_listed_and_has_numbers_of_both_conditions(crossed):
     assert frame[frame["value"].isna()]["undefined"].str.len().min() > 5
 
 
+def test_the_time_to_lose_the_origin_is_told_of_texts_and_pictures_or_why_not(planned, out, crossed):
+    enough = measure_run(crossed, Options(families=("drift",)))
+    for metric in ("time_to_lose_origin:never", "origin_kept"):
+        rows = enough[enough["metric"] == metric]
+        assert rows.groupby("modality")["condition"].nunique().to_dict() == {"image": 2, "text": 2}
+        assert rows["value"].between(0, 1).all()
+    assert enough.query("metric == 'origin_kept'").groupby("modality")["t"].min().to_dict() == {"image": 2, "text": 1}
+    run = run_plan(planned(starts=STARTS, iterations=9, replicates=1), out.with_name("few"))
+    embed_run(run, "mock")
+    few = measure_run(run, Options(families=("drift",))).query("metric == 'time_to_lose_origin'")
+    assert set(few["modality"]) == {"image", "text"}
+    assert few["value"].isna().all()
+    assert few["undefined"].str.contains("at most 8 trajectories of other starts").all()
+
+
 def test_words_are_compared_at_equal_amounts_of_text_everywhere(crossed):
     frame = measure_run(crossed, Options(families=("text",)))
     signatures = frame[frame["metric"] == "word_entropy"]["signature"]

@@ -34,7 +34,7 @@ MEASURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(("attractor_slope", "attractor_strength", "attractor_position"), ("perez2025",)),
         **dict.fromkeys(("ar1_rate", "ar1_half_life", "ar1_mean", "ar1_deviation"), _CHAIN),
         "attribute_entropy": ("griffiths2007",),
-        "concept_survival": ("kaplan1958",),
+        **dict.fromkeys(("concept_survival", "time_to_lose_origin", "origin_kept"), ("kaplan1958",)),
         **dict.fromkeys(("concept_survival_modelled", "concept_loss_rate"), ("mackenzie2003",)),
         **dict.fromkeys(("detector_miss", "detector_false_alarm"), ("youden1950",)),
         "attribution": ("hays1963", "anderson2001"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loopsim.embed import embed_phrases
 from loopsim.errors import ModelError, UsageError
-from loopsim.measure import concepts, design, geometry, motifs, pulls, wording
+from loopsim.measure import concepts, design, geometry, motifs, origins, pulls, wording
 from loopsim.measure.cells import Cell, cells_of, checked, first_fitted, key_columns
 from loopsim.measure.redraws import Redraws, find_redraws
 from loopsim.measure.rows import COLUMNS, Row, guarded, missing
@@ -219,6 +219,7 @@ class _Pass:
                 yield partial(geometry.rarefied_rows, mine, size), {}
         if "drift" in self.wanted and labelled is not None:
             yield partial(geometry.drift_rows, mine, labelled.centred), {}
+            yield partial(origins.origin_rows, mine), {}
             yield partial(design.failure_rows, mine, int((~mine.present[:, -1]).sum())), {}
         if "between" in self.wanted:
             own = None if redraws is None else redraws.of(mine)
