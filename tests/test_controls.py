@@ -53,6 +53,19 @@ def test_the_loop_itself_is_what_it_is_without_controls(steps, tmp_path):
     assert alone.steps()["text"].tolist() == whole.sort_values(["trajectory_id", "t"])["text"].tolist()
 
 
+def test_a_loop_in_half_precision_is_the_same_beside_pictures_from_pictures(tmp_path):
+    def drawn(name: str, controls: list[str]) -> dict[tuple[str, int], bytes]:
+        plan = plan_of(
+            generator={"model": "postcards", "dtype": "bfloat16", "steps": 2}, controls=controls, iterations=2,
+            captioner={"model": "mock", "temperature": [0.5, 1.0]}, starts=STARTS[:2], replicates=1,
+        )  # fmt: skip
+        steps = run_plan(plan, tmp_path / name).steps(images=True)
+        return {(row.trajectory_id, row.t): row.image["bytes"] for row in steps.itertuples() if row.t}
+
+    alone, beside = drawn("alone", []), drawn("beside", ["image_to_image"])
+    assert alone == {key: beside[key] for key in alone}
+
+
 def test_a_fixed_caption_draws_the_start_each_time_with_other_noise(steps):
     for (start, _), chain in arm(steps, "fixed_caption").items():
         assert set(chain.loc[1:, "text_in"]) == {start}

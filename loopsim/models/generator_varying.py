@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,15 +50,32 @@ def check_strength(settings: Mapping[str, Setting], strength: float) -> None:
 
 
 def variation_pipeline(pipe: Any, placement: str, device: str) -> Any:
-    """The image-to-image pipeline on the components of `pipe`: no weights are loaded again.
+    """The image-to-image pipeline on the components of `pipe`: no weights are loaded again, and none is changed.
 
     Raises:
         ModelError: there is none.
     """
-    made = variation_class(type(pipe).__name__).from_pipe(pipe)
+    kind = variation_class(type(pipe).__name__)
+    # Not `from_pipe`, which casts the components, and they are the loop's own, to one dtype.
+    said = {**pipe.config, **pipe.components}
+    made = kind(**{name: said[name] for name in inspect.signature(kind.__init__).parameters if name in said})
     made.set_progress_bar_config(disable=True)
     place([made], placement, device)
     return made
+
+
+@contextlib.contextmanager
+def kept(pipe: Any) -> Iterator[None]:
+    """Give the autoencoder back the dtypes and values that it had: SDXL casts it to the dtype of its latents."""
+    vae = getattr(pipe, "vae", None)
+    weights = [] if vae is None else [*vae.parameters(), *vae.buffers()]
+    before = [weight.data for weight in weights]
+    try:
+        yield
+    finally:
+        for weight, data in zip(weights, before, strict=True):
+            if weight.dtype != data.dtype:
+                weight.data = data.to(weight.device)
 
 
 def size_of(pipe: Any, size: str) -> tuple[int, int] | None:
@@ -91,7 +109,7 @@ def vary(
     # Some take the size from the picture; those that ask for it would scale the picture to their own.
     asks = {"width", "height"} <= set(inspect.signature(pipe.__call__).parameters)
     sides = dict(zip(("width", "height"), given[0].size, strict=True)) if asks else {}
-    with torch.inference_mode():
+    with kept(pipe), torch.inference_mode():
         return pipe(
             prompt=[prompt for _, prompt, _ in rows],
             image=given,
