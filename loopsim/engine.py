@@ -19,7 +19,7 @@ from loopsim.errors import DeviceLost, LoopsimError, RunFailed
 from loopsim.models import captions
 from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels, RowFailure
 from loopsim.records import EMPTY_CAPTION, Cohort, Failure, ModelSpec, Role, Setting, Step, Trajectory
-from loopsim.seams import Prompt, Seam, carry_on, control_seam
+from loopsim.seams import Seam, carry_on, control_seam
 from loopsim.seeds import step_seed
 
 Result = TypeVar("Result")
@@ -157,17 +157,25 @@ class CohortRun:
         return self._finish([steps[i] for i in self.members if i in steps])
 
     def _draw(self, generator: ImageGenerator, spec: ModelSpec) -> None:
-        t, prompts = self.t + 1, self._prompts()
+        t, prompts = self.t + 1, self.seam(self.last)
         rows = [(self.members[step.trajectory_id], prompts[step.trajectory_id]) for step in self.last]
         seeds = [self._seed(trajectory, t, "generator") for trajectory, _ in rows]
 
         before = self._pictures_to_vary()
 
         def call(which: list[int]) -> Sequence[Drawing | RowFailure]:
-            texts, dealt = [rows[i][1].text for i in which], [seeds[i] for i in which]
-            if self.control is None or before is None:
-                return generator.generate(texts, dealt, self._width)
-            return generator.vary([before[i] for i in which], texts, dealt, self.control.strength, self._width)
+            made: dict[int, Drawing | RowFailure] = {}
+            varied = [i for i in which if rows[i][0].id in before]
+            plain = [i for i in which if rows[i][0].id not in before]
+            if plain:
+                texts, dealt = [rows[i][1].text for i in plain], [seeds[i] for i in plain]
+                made |= zip(plain, generator.generate(texts, dealt, self._width), strict=True)
+            if varied and self.control is not None:
+                pictures = [before[rows[i][0].id] for i in varied]
+                texts, dealt = [rows[i][1].text for i in varied], [seeds[i] for i in varied]
+                drawn = generator.vary(pictures, texts, dealt, self.control.strength, self._width)
+                made |= zip(varied, drawn, strict=True)
+            return [made[i] for i in which]
 
         drawings = self._isolating(call, [trajectory for trajectory, _ in rows], spec)
         tokens = generator.count_tokens([prompt.text for _, prompt in rows])
@@ -226,18 +234,11 @@ class CohortRun:
 
     # ---- helpers -------------------------------------------------------------------------------------------------
 
-    def _pictures_to_vary(self) -> list[Pixels] | None:
-        """The last pictures, where the next ones are made from them; None where they are drawn from words."""
-        pictures = [step.image for step in self.last if step.image is not None]
-        if self.control is None or self.control.kind != "image_to_image" or len(pictures) < len(self.last):
-            return None
-        return [images.decode(picture) for picture in pictures]
-
-    def _prompts(self) -> Mapping[str, Prompt]:
-        """What each draws next; what has no picture yet cannot be varied and draws its start."""
-        if self.control is not None and self.control.kind == "image_to_image" and self._pictures_to_vary() is None:
-            return carry_on(self.last)
-        return self.seam(self.last)
+    def _pictures_to_vary(self) -> dict[str, Pixels]:
+        """The last picture of each trajectory whose next one is made from it; the others draw from words."""
+        if self.control is None or self.control.kind != "image_to_image":
+            return {}
+        return {step.trajectory_id: images.decode(step.image) for step in self.last if step.image is not None}
 
     @property
     def _width(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loopsim.records import EMPTY_CAPTION, Control, Step, Trajectory
 from loopsim.seeds import digest
@@ -47,7 +48,7 @@ def control_seam(control: Control, members: Sequence[Trajectory], seed: int) -> 
     if control.kind == "random_captions":
         return _random_captions(control.pool, members, seed)
     if control.kind == "image_to_image":
-        return lambda steps: {step.trajectory_id: Prompt(control.prompt, step.trajectory_id) for step in steps}
+        return _beside_pictures(control.prompt)
     return _repeated(control.at)
 
 
@@ -67,9 +68,28 @@ def _repeated(at: int) -> Seam:
     return seam
 
 
+def _beside_pictures(prompt: str) -> Seam:
+    """What is drawn beside the last picture; a trajectory that has none yet cannot be varied and draws its start."""
+
+    def seam(steps: Sequence[Step]) -> Mapping[str, Prompt]:
+        own = carry_on(steps)
+        return {
+            step.trajectory_id: Prompt(prompt, step.trajectory_id)
+            if step.image is not None
+            else own[step.trajectory_id]
+            for step in steps
+        }
+
+    return seam
+
+
 def _shuffled(members: Sequence[Trajectory], seed: int) -> Seam:
-    """Descriptions change hands within a cohort and group of starts: each draws another's, and none its own."""
+    """Descriptions change hands within a cohort and group of starts: each draws another's, and none its own.
+
+    None draws a replicate's of its own start either, unless more than half of those that change have that start.
+    """
     groups = {member.id: member.start.group for member in members}
+    starts = {member.id: member.start.id for member in members}
     company = [[member.start.id, member.replicate] for member in members]
 
     def seam(steps: Sequence[Step]) -> Mapping[str, Prompt]:
@@ -79,12 +99,36 @@ def _shuffled(members: Sequence[Trajectory], seed: int) -> Seam:
             rng = np.random.default_rng(int(digest([seed, "shuffled", company, group, mine[0].t], 16), 16))
             order = rng.permutation(len(mine))
             # Everyone hands on to the next of a random circle, so that nobody gets their own.
-            for giver, taker in zip(order, np.roll(order, 1), strict=True):
+            givers = np.empty(len(mine), dtype=np.intp)
+            givers[np.roll(order, 1)] = order
+            codes = np.unique([starts[step.trajectory_id] for step in mine], return_inverse=True)[1]
+            for step, giver in zip(mine, _from_other_starts(givers, codes, rng), strict=True):
                 said = mine[giver]
-                prompts[mine[taker].trajectory_id] = Prompt(said.text or EMPTY_CAPTION, said.trajectory_id)
+                prompts[step.trajectory_id] = Prompt(said.text or EMPTY_CAPTION, said.trajectory_id)
         return prompts
 
     return seam
+
+
+def _from_other_starts(
+    givers: NDArray[np.intp], starts: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Whoever has a giver of the same start changes givers with somebody at random, so that neither has one.
+
+    Args:
+        givers: shape (n,), who each is given from; each gives once.
+        starts: shape (n,), the start of each.
+        rng: for the choice.
+    """
+    givers = givers.copy()
+    for taker in np.flatnonzero(starts[givers] == starts):
+        if starts[givers[taker]] != starts[taker]:  # it has changed already
+            continue
+        others = np.flatnonzero((starts != starts[taker]) & (starts[givers] != starts[taker]))
+        if len(others):
+            other = rng.choice(others)
+            givers[[taker, other]] = givers[[other, taker]]
+    return givers
 
 
 def _random_captions(pool: Sequence[str], members: Sequence[Trajectory], seed: int) -> Seam:

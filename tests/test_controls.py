@@ -16,7 +16,7 @@ from loopsim.measure import Options, measure_run
 from loopsim.models import check_varying
 from loopsim.models.generator_varying import fitted, variation_class
 from loopsim.plan import make_plan
-from loopsim.records import Control, ModelSpec
+from loopsim.records import Control, ModelSpec, Step
 from loopsim.runner import run_plan
 from loopsim.seams import control_seam
 from loopsim.store import open_run
@@ -125,14 +125,41 @@ def test_an_image_start_is_varied_from_the_first_iteration_on(tmp_path):
     assert all(chain["text_in"].iloc[1:].nunique() == 1 for _, chain in fixed)
 
 
+def test_pictures_from_pictures_are_the_same_beside_starts_that_are_texts(tmp_path):
+    (tmp_path / "a.png").write_bytes(images.encode(np.full((16, 16, 3), 90, np.uint8), "png"))
+    picture, texts = {"images": [str(tmp_path / "a.png")]}, {"prompts": STARTS}
+
+    def made(name: str, starts: list[object]) -> dict[tuple[str, int], tuple[object, ...]]:
+        run = run_plan(plan_of(starts=starts, controls=["image_to_image"]), tmp_path / name)
+        steps = run.steps(images=True)
+        return {(r.trajectory_id, r.t): (r.text_in, r.text, r.image and r.image["bytes"]) for r in steps.itertuples()}
+
+    mixed = made("mixed", [picture, texts])
+    assert made("pictures", [picture]) | made("texts", [texts]) == mixed
+
+
+def test_nobody_is_given_what_a_replicate_of_its_own_start_said():
+    cohort = plan_of(controls=["shuffled"], replicates=5).cohorts[1]
+    starts = {t.id: t.start.id for t in cohort.trajectories}
+    for t in range(1, 40):
+        said = [Step(i, t, None, None, f"said by {i}", i) for i in starts]
+        dealt = control_seam(Control("shuffled"), cohort.trajectories, 0)(said)
+        assert sorted(prompt.parent for prompt in dealt.values()) == sorted(starts)
+        assert all(starts[taker] != starts[prompt.parent] for taker, prompt in dealt.items())
+        # Five of seven have one start: two are given what the others said, and no one what they said themselves.
+        few = [said[k] for k in (0, 1, 2, 3, 4, 5, 10)]
+        dealt = control_seam(Control("shuffled"), cohort.trajectories, 0)(few)
+        assert sorted(prompt.parent for prompt in dealt.values()) == sorted(step.trajectory_id for step in few)
+        assert all(taker != prompt.parent for taker, prompt in dealt.items())
+        assert sum(starts[taker] == starts[prompt.parent] for taker, prompt in dealt.items()) == 3
+
+
 def test_groups_of_starts_do_not_mix_when_descriptions_are_shuffled():
     starts = [{"group": name, "prompts": [f"{name} {k}" for k in range(3)]} for name in ("far", "near")]
     plan = plan_of(starts=starts, controls=["shuffled"], replicates=1)
     cohort = plan.cohorts[1]
     assert cohort.trajectories[0].condition.control == Control("shuffled")
     groups = {t.id: t.start.group for t in cohort.trajectories}
-    from loopsim.records import Step
-
     said = [Step(t.id, 3, None, None, t.start.text, t.id) for t in cohort.trajectories]
     dealt = control_seam(Control("shuffled"), cohort.trajectories, 0)(said)
     assert all(groups[taker] == groups[prompt.parent] != "" for taker, prompt in dealt.items())

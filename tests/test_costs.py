@@ -77,6 +77,16 @@ def test_image_starts_are_described_once_more(planner: Planner, tmp_path: Path):
     assert run.steps(["text"])["text"].notna().sum() == costs.captions
 
 
+def test_image_starts_among_texts_are_described_once_more(planner: Planner, tmp_path: Path):
+    starts = [{"prompts": ["a red boat", "a blue dog"]}, {"images": [picture(tmp_path, 10)]}]
+    plan = planner(starts=starts, iterations=3, replicates=1)
+    costs = price_plan(plan)
+    assert (costs.pictures, costs.captions) == (9, 10)
+    loaded: list[str] = []
+    run_plan(plan, tmp_path / "run", pool=ModelPool("cpu", room=1, on_load=loaded.append))
+    assert costs.loads.in_turn == len(loaded)
+
+
 def test_conditions_that_take_equally_long_are_one_line(planner: Planner):
     costs = price_plan(planner(captioner={"model": "mock", "temperature": [0, 0.5], "max_new_tokens": [5, 9]}))
     said = [(w.settings, w.rows) for w in costs.works if w.role == "captioner"]

@@ -31,7 +31,7 @@ def works_of(plan: Plan) -> list[Work]:
         for spec, count in _asked(cohort, plan.experiment.iterations):
             key = work_key(spec)
             specs.setdefault(key, spec)
-            rows[key] += count * len(cohort.trajectories)
+            rows[key] += count
     works = []
     for key, spec in specs.items():
         unit: Unit = "pictures" if spec.role == "generator" else "captions"
@@ -84,18 +84,23 @@ def loads_of(plan: Plan, room_gb: float | None = None, fit: bool | None = None) 
 
 
 def _asked(cohort: Cohort, iterations: int) -> list[tuple[ModelSpec, int]]:
-    """How often each trajectory of a cohort asks each place of its chain."""
-    condition, t0 = cohort.trajectories[0].condition, cohort.trajectories[0].start.t0
+    """How many rows a cohort asks of each place of its chain."""
+    n, condition, t0 = len(cohort.trajectories), cohort.trajectories[0].condition, cohort.trajectories[0].start.t0
     pairs = len(condition.chain) // 2
     asked = []
     for k in range(pairs):  # t = t0 + 1 … t0 + iterations; place k at (t − 1) mod pairs = k
         first = (k - t0) % pairs
         turns = len(range(first, iterations, pairs))
-        asked += [(condition.chain[2 * k], turns), (condition.chain[2 * k + 1], turns)]
-    described = sum(t.start.kind == "image" and t0 == 0 for t in cohort.trajectories)
-    if described == len(cohort.trajectories):
-        asked.append((condition.chain[-1], 1))
+        asked += [(condition.chain[2 * k], n * turns), (condition.chain[2 * k + 1], n * turns)]
+    described = _pictures_described(cohort)
+    if described:
+        asked.append((condition.chain[-1], described))
     return asked
+
+
+def _pictures_described(cohort: Cohort) -> int:
+    """How many starts of a cohort are pictures, which its last captioner describes before the cycle begins."""
+    return sum(t.start.kind == "image" and t.start.t0 == 0 for t in cohort.trajectories)
 
 
 def _deciding(spec: ModelSpec) -> dict[str, object]:
@@ -155,6 +160,11 @@ def _in_turn(plan: Plan) -> int:
     iterations = plan.experiment.iterations
     shown = min(iterations, _SIMULATED)
     groups: dict[tuple[str, int], list[str]] = {}
+    describing = {
+        (cohort.trajectories[0].condition.id, cohort.trajectories[0].start.t0)
+        for cohort in plan.cohorts
+        if _pictures_described(cohort)
+    }
     for cohort in plan.cohorts:
         first = cohort.trajectories[0]
         key = (first.condition.id, first.start.t0)
@@ -162,7 +172,7 @@ def _in_turn(plan: Plan) -> int:
             continue
         t0 = first.start.t0
         needed = [s for t in range(t0 + 1, t0 + shown + 1) for s in first.condition.pair_at(t)]
-        if first.start.kind == "image" and t0 == 0:
+        if key in describing:
             needed.insert(0, first.condition.chain[-1])
         groups[key] = [weights_key(spec) for spec in needed if not is_hosted(spec.model)]
     loads = count_turns(list(groups.values())) * _rounds(plan)
