@@ -20,7 +20,8 @@ from loopsim.errors import UsageError
 from loopsim.models import load_embedder, unread
 from loopsim.models.base import Embedder
 from loopsim.provenance import describe_embedder
-from loopsim.store import Run
+from loopsim.store import Run, checksums
+from loopsim.store.frames import each_once
 from loopsim.store.run import GIVEN
 from loopsim.store.shards import (
     Shard,
@@ -109,10 +110,10 @@ def embed_phrases(run: Run, name: str, phrases: Sequence[str], device: str = "au
 
 
 def _todo(run: Run, embedded: Mapping[str, Sequence[Range]]) -> list[tuple[Shard, Range]]:
-    """Shards of steps with the iterations of each that are not embedded."""
+    """Shards of steps with the iterations of each that are not embedded; what two of them hold is embedded once."""
     return [
         (shard, gap)
-        for shard in list_shards(run.path / "steps")
+        for shard in each_once(list_shards(run.path / "steps"))
         for gap in missing(embedded.get(shard.cohort, ()), shard.first, shard.last)
     ]
 
@@ -140,6 +141,7 @@ def _begin_anew(run: Run, folder: Path, weights: Mapping[str, Any]) -> None:
     """Drop the vectors of other weights, which new ones cannot be compared with, and note which weights these are."""
     for shard in list_shards(folder):
         shard.path.unlink()
+    checksums.forget(folder)
     (folder / "phrases.parquet").unlink(missing_ok=True)
     run.pin_embedder(weights)
     write_bytes(folder / "weights.json", json.dumps(_without_name(weights), indent=1, sort_keys=True).encode())

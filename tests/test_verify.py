@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,11 +17,15 @@ from typer.testing import CliRunner
 from loopsim.cli import app
 from loopsim.embed import embed_run
 from loopsim.errors import StoreError, UsageError
+from loopsim.exchange import export_run
+from loopsim.exchange.selection import select, step_tables
 from loopsim.plan import Plan
-from loopsim.runner import run_plan
-from loopsim.store import Run, open_run
+from loopsim.runner import Progress, run_plan
+from loopsim.store import Run, Share, create_run, open_run
 from loopsim.store.manifest import manifest_checksum
+from loopsim.store.shards import write_shard
 from loopsim.store.spans import in_words, joined, missing, runs_of
+from loopsim.store.tables import embedding_table
 from loopsim.verify import Verdict, repair_run, rerun_steps, verify_run
 from tests.conftest import Planner
 from tests.test_runner import contents
@@ -100,10 +105,28 @@ def test_nothing_is_wrong_with_a_sound_run_and_nothing_is_changed(whole):
 
 def test_an_unfinished_or_uncompacted_run_is_not_wrong(plan, pieces, tmp_path):
     assert verify_run(pieces).findings == ()
-    shutil.copytree(pieces, tmp_path / "run")
-    for path in sorted((tmp_path / "run" / "steps").glob("c0001-*.parquet"))[3:]:
-        path.unlink()
+
+    def stop(now: Progress) -> None:
+        if now.made > 25:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path / "run", watch=stop)
+    assert 0 < open_run(tmp_path / "run").count_steps()[0] < 36
     assert verify_run(tmp_path / "run").findings == ()
+    (tmp_path / "run" / "log.jsonl").unlink()
+    assert verify_run(tmp_path / "run").findings == ()
+
+
+def test_a_run_that_is_extended_and_interrupted_is_not_wrong(planner, tmp_path):
+    run = run_plan(planner(**KEYS), tmp_path / "run")
+
+    def stop(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(planner(**KEYS | {"iterations": 12}), tmp_path / "run", watch=stop)
+    assert verify_run(run.path).findings == ()
 
 
 def test_a_run_that_branched_from_another_is_checked_against_its_own_noise(planner, whole, tmp_path):
@@ -204,7 +227,78 @@ def test_a_missing_file_is_told_with_its_iterations(pieces, whole, plan, tmp_pat
         (tmp_path / "run" / "steps" / f"c0000-{t:07d}-{t:07d}.parquet").unlink()
     (finding,) = verify_run(tmp_path / "run").findings
     assert (finding.iterations, finding.remedy) == (((3, 4),), "again")
+    assert finding.message == "2 files of this cohort are missing"
     assert contents(run_plan(plan, tmp_path / "run")) == contents(open_run(whole))
+
+
+def test_a_file_at_the_end_of_a_cohort_is_missed(pieces, whole, plan, tmp_path):
+    shutil.copytree(pieces, tmp_path / "run")
+    (tmp_path / "run" / "steps" / "c0001-0000009-0000009.parquet").unlink()
+    (finding,) = verify_run(tmp_path / "run").findings
+    assert finding.file == "steps/c0001-0000009-0000009.parquet"
+    assert (finding.message, finding.iterations, finding.remedy) == ("is missing", ((9, 9),), "again")
+    shutil.rmtree(tmp_path / "run" / "steps" / ".checksums")  # then the log knows
+    (finding,) = verify_run(tmp_path / "run").findings
+    assert (finding.file, finding.iterations, finding.remedy) == ("steps", ((9, 9),), "again")
+    assert contents(run_plan(plan, tmp_path / "run")) == contents(open_run(whole))
+
+
+@pytest.mark.parametrize("known_from", ["checksums", "log", "an old log"])
+def test_a_whole_cohort_that_is_gone_is_missed_and_its_vectors_are_not_blamed(run, whole, plan, known_from):
+    path = shard_of(run, "c0001")
+    path.unlink()
+    log = run / "log.jsonl"
+    if known_from == "checksums":
+        log.unlink()
+    else:
+        shutil.rmtree(run / "steps" / ".checksums")
+    if known_from == "an old log":
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        log.write_text("\n".join(json.dumps({k: v for k, v in e.items() if k != "iterations"}) for e in events))
+    (finding,) = verify_run(run).findings
+    assert (finding.iterations, finding.remedy, finding.cohort) == (((0, 9),), "again", "c0001")
+    assert finding.file == (f"steps/{path.name}" if known_from == "checksums" else "steps")
+    assert contents(mended(run, plan)) == contents(open_run(whole))
+
+
+def test_a_share_that_has_ended_says_nothing_of_the_others(plan, tmp_path):
+    run = run_plan(plan, tmp_path / "run", share=Share(1, 2))
+    assert verify_run(run.path).findings == ()
+    shutil.rmtree(run.path / "steps")
+    (run.path / "steps").mkdir()
+    assert [(f.cohort, f.iterations) for f in verify_run(run.path).findings] == [("c0000", ((0, 9),))]
+
+
+def test_a_run_that_was_begun_anew_misses_nothing_of_before(planner, tmp_path):
+    first = planner(**KEYS)
+    run = create_run(tmp_path / "run", first, {}, 1)
+    run.commit("c0000", run_plan(first, tmp_path / "other").steps_at("c0000", 0))
+    create_run(tmp_path / "run", planner(**KEYS | {"seed": 8}), {}, 1)
+    assert verify_run(run.path).findings == ()
+
+
+@pytest.mark.parametrize("harm", ["none", "first", "second"])
+def test_iterations_that_two_workers_stored_are_there_once(planner, tmp_path, harm):
+    plan = planner(iterations=4)
+    whole = run_plan(plan, tmp_path / "whole")
+    run = create_run(tmp_path / "run", plan, {}, 1)
+    for first, last in ((0, 2), (1, 3), (3, 4)):
+        steps = [step for t in range(first, last + 1) for step in whole.steps_at("c0000", t)]
+        run.commit("c0000", steps)
+    assert len(list((run.path / "steps").glob("*.parquet"))) == 3
+    embed_run(run, "mock")
+    assert verify_run(run.path).findings == ()
+    assert not run.steps(["trajectory_id", "t"]).duplicated().any()
+    assert contents(run) == contents(whole)
+    ids, ts, _ = run.vectors("mock", "text")
+    assert len(ids) == len(set(zip(ids, ts, strict=True))) == 5 * 6
+    assert export_run(run, "table", tmp_path / "steps.csv") == 5 * 6
+    assert len((tmp_path / "steps.csv").read_text().splitlines()) == 1 + 5 * 6
+    assert sum(table.num_rows for table in step_tables(select(run, ()))) == 5 * 6
+    if harm != "none":
+        path = run.path / "steps" / ("c0000-0000000-0000002" if harm == "first" else "c0000-0000001-0000003")
+        flip(path.with_suffix(".parquet"), path.with_suffix(".parquet").stat().st_size // 2)
+        assert contents(mended(run.path, plan)) == contents(whole)
 
 
 def test_a_file_that_another_program_wrote_anew_is_told_and_its_rows_are_kept(run, whole, plan):
@@ -424,6 +518,31 @@ def test_damaged_vectors_are_found_and_made_again(run, whole, plan, harm):
     then, now = (open_run(p).vectors("mock", "image") for p in (whole, run))
     order = [sorted(range(len(v[0])), key=lambda i: (v[0][i], v[1][i])) for v in (then, now)]
     assert (then[2][order[0]] == now[2][order[1]]).all()
+
+
+def test_a_file_of_vectors_that_is_gone_is_missed(run, plan):
+    path = vectors_of(run)
+    path.unlink()
+    (finding,) = verify_run(run).findings
+    assert (finding.file, finding.message, finding.remedy) == (f"embeddings/mock/{path.name}", "is missing", "again")
+    mended(run, plan)
+
+
+def test_vectors_are_looked_at_a_cohort_at_a_time(planner, tmp_path):
+    run = run_plan(planner(iterations=1, cohort=1), tmp_path / "run")
+    folder, size = run.folder_of_embedder("large"), 1 << 18
+    for cohort, (member,) in run.cohorts.items():
+        vectors = np.full((2, size), size**-0.5, dtype=np.float32)
+        write_shard(folder, cohort, 0, 1, embedding_table([member] * 2, [0, 1], "text", vectors))
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        verdict = verify_run(run.path)
+    finally:
+        pa.set_memory_pool(before)
+    assert (verdict.findings, verdict.vectors) == ((), 12)
+    assert pool.max_memory() < 6 * (4 * size)  # of 12 vectors
 
 
 # ---- imports ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from loopsim.errors import UsageError
 from loopsim.store import Run
+from loopsim.store.frames import each_once
 from loopsim.store.shards import list_shards, reading
 from loopsim.store.tables import STEP_SCHEMA, with_columns_of
 
@@ -125,7 +126,7 @@ def step_tables(chosen: Selection, images: bool = True) -> Iterator[pa.Table]:
     factors = factor_table(chosen.trajectories)
     names = [name for name in STEP_SCHEMA.names if images or name != "image"]
     ids = factors["trajectory"]
-    for shard in list_shards(chosen.run.path / "steps"):
+    for shard in each_once(list_shards(chosen.run.path / "steps")):
         with reading(shard.path):
             batches = pq.ParquetFile(shard.path).iter_batches(_BATCH, columns=names)
             for batch in batches:
@@ -133,6 +134,7 @@ def step_tables(chosen: Selection, images: bool = True) -> Iterator[pa.Table]:
                 if len(table.column_names) < len(names):  # written before a column was added
                     table = with_columns_of(pa.schema([STEP_SCHEMA.field(name) for name in names]), table)
                 keep = pc.is_in(table["trajectory_id"], value_set=ids.combine_chunks())
+                keep = pc.and_(keep, pc.greater_equal(table["t"], shard.first))
                 if chosen.ts is not None:
                     ts = pa.array(sorted(chosen.ts), pa.int64())
                     keep = pc.and_(keep, pc.is_in(table["t"].cast(pa.int64()), value_set=ts))

@@ -199,7 +199,8 @@ def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: 
         raise
     if job.settings.seam is carry_on:
         _check_joints(job.run, job.spans)
-    job.run.log("end", models=executor.described(), failures=len(job.run.failures()))
+    failures = len(job.run.failures())
+    job.run.log("end", models=executor.described(), failures=failures, iterations=job.settings.iterations)
 
 
 def _advance(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:

@@ -38,11 +38,18 @@ def file_sum(path: Path) -> FileSum:
 
 
 def note(folder: Path, cohort: str, name: str, found: FileSum) -> None:
-    """Write down what a shard is, before it appears under its name; not forced to the disk, see above."""
+    """Write down what a shard is, once it is there; not forced to the disk, see above."""
     path = folder / FOLDER / f"{cohort}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("ab") as handle:
-        handle.write(_line(name, found))
+    with contextlib.suppress(OSError):  # the shard is whole and stored: on a full disk it goes without
+        path.parent.mkdir(exist_ok=True)
+        with path.open("ab") as handle:
+            handle.write(_line(name, found))
+
+
+def forget(folder: Path) -> None:
+    """Drop what was noted of the shards of a folder, which were deleted since they are to be made anew."""
+    for path in (folder / FOLDER).glob("*.jsonl"):
+        path.unlink(missing_ok=True)
 
 
 def noted(folder: Path) -> dict[str, FileSum]:

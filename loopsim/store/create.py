@@ -15,7 +15,7 @@ import yaml
 from loopsim.errors import OtherExperimentError
 from loopsim.plan import Plan
 from loopsim.records import Start
-from loopsim.store import shards
+from loopsim.store import checksums, shards
 from loopsim.store.diff import describe_difference
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
@@ -52,6 +52,7 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
         with there.writing():  # nothing was made yet, as when a model could not be loaded: begin anew
             for shard in shards.list_shards(path / "steps"):
                 shard.path.unlink()
+            checksums.forget(path / "steps")
             (path / "manifest.json").unlink()
     elif path.exists() and (not path.is_dir() or _occupied(path)):
         if (path / "manifest.json").exists():  # another share has made it meanwhile

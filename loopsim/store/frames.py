@@ -1,8 +1,9 @@
-"""Shards as one dataset, and Arrow tables as data frames."""
+"""Shards as one table in which every step is once, and Arrow tables as data frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -11,8 +12,48 @@ import pyarrow.dataset as ds
 from loopsim.store.shards import Shard
 
 
-def dataset(found: Sequence[Shard], schema: pa.Schema) -> ds.Dataset:
-    """Shards to be read with a look at their page checksums."""
+def each_once(found: Sequence[Shard]) -> list[Shard]:
+    """Shards without the iterations that an earlier one holds too.
+
+    Two workers may store the same iterations, and until they are merged both files are there. Of the later one `first`
+    is then raised to what only it holds, so that it differs from what the name of the file says.
+
+    Args:
+        found: shards of one folder, in order of cohort and iteration.
+    """
+    cut: list[Shard] = []
+    cohort, reach = "", -1
+    for shard in found:
+        if shard.cohort != cohort:
+            cohort, reach = shard.cohort, -1
+        cut.append(shard if shard.first > reach else replace(shard, first=reach + 1))
+        reach = max(reach, shard.last)
+    return cut
+
+
+def rows(
+    found: Sequence[Shard], schema: pa.Schema | None, columns: Sequence[str] | None, wanted: ds.Expression | None = None
+) -> pa.Table:
+    """The rows of shards of one folder with a look at their page checksums, each once.
+
+    Args:
+        found: the shards, at least one, in order of cohort and iteration.
+        schema: what they are read as; that of the first where None.
+        columns: those wanted; all where None.
+        wanted: which rows; all where None.
+    """
+    whole: list[Shard] = []
+    parts: list[pa.Table] = []
+    for shard, cut in zip(found, each_once(found), strict=True):
+        if cut is shard:
+            whole.append(shard)
+        else:
+            new = ds.field("t") >= cut.first
+            parts.append(_dataset([shard], schema).to_table(columns, filter=new if wanted is None else new & wanted))
+    return pa.concat_tables([_dataset(whole, schema).to_table(columns, filter=wanted), *parts])
+
+
+def _dataset(found: Sequence[Shard], schema: pa.Schema | None) -> ds.Dataset:
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.dataset(
         [str(shard.path) for shard in found], schema=schema,

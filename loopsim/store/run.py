@@ -22,7 +22,7 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
 from loopsim.store import journal, lock, shards
-from loopsim.store.frames import dataset, frame
+from loopsim.store.frames import frame, rows
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.shares import Share, holding_share
 from loopsim.store.spans import Range, missing, runs_of
@@ -93,7 +93,7 @@ class Run:
             return frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         with shards.reading(self.path / "steps"):
-            table = dataset(found, STEP_SCHEMA).to_table(columns=read)
+            table = rows(found, STEP_SCHEMA, read)
         return frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def shard_steps(self, shard: shards.Shard, columns: Sequence[str], spans: Sequence[Range]) -> pd.DataFrame:
@@ -114,9 +114,8 @@ class Run:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
         with shards.reading(self.path / "steps"):
-            data = dataset(found, STEP_SCHEMA)
-            rows = data.to_table(columns=["trajectory_id", "t", "image"], filter=wanted).to_pylist()
-        return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in rows if r["image"] is not None}
+            read = rows(found, STEP_SCHEMA, ["trajectory_id", "t", "image"], wanted).to_pylist()
+        return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in read if r["image"] is not None}
 
     def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
         """Columns trajectory_id, t, modality, embedder, vector (float32 arrays), for one embedder or all."""
@@ -125,9 +124,9 @@ class Run:
         names = [name for name in there if embedder in (None, self._embedder_name(name))]
         frames = []
         for name in names:
-            paths = [str(s.path) for s in shards.list_shards(folder / name)]
-            if paths:
-                frames.append(ds.dataset(paths).to_table().to_pandas().assign(embedder=self._embedder_name(name)))
+            found = shards.list_shards(folder / name)
+            if found:
+                frames.append(rows(found, None, None).to_pandas().assign(embedder=self._embedder_name(name)))
         if not frames:
             return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
         joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
@@ -170,7 +169,7 @@ class Run:
         if not found:
             return np.empty(0, dtype=object), np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         with shards.reading(folder):
-            table = ds.dataset([str(shard.path) for shard in found]).to_table(filter=wanted)
+            table = rows(found, None, None, wanted)
             column = table["vector"].combine_chunks()
             flat = column.flatten().to_numpy(zero_copy_only=False)
         ids = table["trajectory_id"].to_numpy()

@@ -51,6 +51,12 @@ def shard_name(cohort: str, first: int, last: int) -> str:
     return f"{cohort}-{first:07d}-{last:07d}.parquet"
 
 
+def shard_at(path: Path) -> Shard | None:
+    """What the name of a file says, whether or not it is there; None where it is no shard's."""
+    match = _NAME.match(path.name)
+    return Shard(path, match[1], int(match[2]), int(match[3])) if match else None
+
+
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Turn a failing disk into one message that says what is safe."""
@@ -168,7 +174,7 @@ def write_shard(
         StoreError: as `write_whole`.
     """
     path = folder / shard_name(cohort, first, last)
-    write_whole(path, _writes(table, compression), _noting(path, cohort))
+    _write_noted(path, cohort, _writes(table, compression))
     return path
 
 
@@ -179,8 +185,11 @@ def _writes(table: pa.Table, compression: str | None) -> Callable[[BinaryIO], No
     return write
 
 
-def _noting(path: Path, cohort: str) -> Callable[[Path], None]:
-    return lambda whole: checksums.note(path.parent, cohort, path.name, checksums.file_sum(whole))
+def _write_noted(path: Path, cohort: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write a shard whole and note what it is: after it has appeared, so that what is noted was there."""
+    found: list[checksums.FileSum] = []
+    write_whole(path, write, lambda whole: found.append(checksums.file_sum(whole)))
+    checksums.note(path.parent, cohort, path.name, found[0])
 
 
 def stored(folder: Path) -> dict[str, list[Range]]:
@@ -196,9 +205,8 @@ def list_shards(folder: Path) -> list[Shard]:
     found: dict[str, list[Shard]] = {}
     if folder.is_dir():
         for path in folder.iterdir():
-            match = _NAME.match(path.name)
-            if match:
-                shard = Shard(path, match[1], int(match[2]), int(match[3]))
+            shard = shard_at(path)
+            if shard is not None:
                 found.setdefault(shard.cohort, []).append(shard)
     kept: list[Shard] = []
     for _, shards in sorted(found.items()):
@@ -280,7 +288,7 @@ def _merge(folder: Path, shards: Sequence[Shard]) -> None:
 
     cohort = shards[0].cohort
     path = folder / shard_name(cohort, shards[0].first, max(shard.last for shard in shards))
-    write_whole(path, merge, _noting(path, cohort))
+    _write_noted(path, cohort, merge)
     for shard in shards:
         if shard.path != path:
             shard.path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from loopsim.store.shards import storing
 FOLDER = ".shards"
 """Of a run directory: a lock file for every share that was ever begun."""
 _NAME = re.compile(r"(\d+)-of-(\d+)\.lock")
+_LOG = re.compile(r"log-(\d+)-of-(\d+)\.jsonl")
 Item = TypeVar("Item")
 
 
@@ -56,6 +57,12 @@ def read_share(text: str) -> Share:
         hint = f"; in Slurm, #SBATCH --array=1-{n} counts so too" if n else ""
         raise UsageError(f"--shard {text}: shards are counted from 1, so these are {known}{hint}")
     return Share(i, n)
+
+
+def share_of_log(name: str) -> Share | None:
+    """The share that a log file is of, by its name; None for the log of a whole run."""
+    match = _LOG.fullmatch(name)
+    return Share(int(match[1]), int(match[2])) if match else None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -15,6 +16,8 @@ from loopsim.plan import Plan, make_plan
 from loopsim.records import Condition, Failure, Start, Trajectory
 from loopsim.runner import read_branch
 from loopsim.store import Run
+from loopsim.store.journal import read_events
+from loopsim.store.shares import share_of_log
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Expected:
     """Whether nothing intervened between iterations, so that each text is drawn as it was said."""
     plan: Plan | None = field(default=None, repr=False)
     """The plan; None where it cannot be made here."""
+    ended: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Cohort to how many iterations it was carried on for, by the log: 0 where that says only that it was begun."""
 
 
 def planned_again(path: Path) -> Plan | str:
@@ -67,8 +72,23 @@ def expected_of(run: Run, plan: Plan | None) -> Expected:
     plain = seams <= {"carry_on"} and (plan is not None or not run.experiment.get("controls"))
     return Expected(
         cohorts, known, failed, run.experiment.get("seed"), run.experiment.get("pairing") == "independent",
-        run.iterations, plain, plan,
+        run.iterations, plain, plan, ended_at(run),
     )  # fmt: skip
+
+
+def ended_at(run: Run) -> dict[str, int]:
+    """What the logs say of how far cohorts were carried on, whenever generating came to its end."""
+    reached: dict[str, int] = {}
+    every = list(run.cohorts)
+    for path in sorted(run.path.glob("log*.jsonl")):
+        share = share_of_log(path.name)
+        for event in read_events(path):
+            if event.get("event") == "end":
+                # Logs from before it was noted do not say how many there were.
+                iterations = event["iterations"] if isinstance(event.get("iterations"), int) else 0
+                for cohort in share.of(every) if share else every:
+                    reached[cohort] = max(iterations, reached.get(cohort, 0))
+    return reached
 
 
 def _trajectories(table: pd.DataFrame) -> dict[str, Trajectory]:

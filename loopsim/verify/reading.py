@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from loopsim.records import Step
 from loopsim.store.checksums import FileSum, file_sum
-from loopsim.store.shards import Shard
+from loopsim.store.shards import Shard, shard_at
 from loopsim.store.tables import CHECKSUM, STEP_SCHEMA, row_checksum, table_to_steps, with_columns_of
 
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
@@ -33,7 +33,8 @@ def read_steps(shard: Shard, noted: FileSum | None) -> Reading:
     """The rows of a shard that are still what was written.
 
     Args:
-        shard: the shard.
+        shard: the shard; where its first iteration is later than its name says, an earlier file holds those between,
+            and they are passed over.
         noted: what the file was when it was written; None where nobody noted it.
     """
     damage = file_damage(shard.path, noted)
@@ -43,10 +44,12 @@ def read_steps(shard: Shard, noted: FileSum | None) -> Reading:
         lax = pq.ParquetFile(shard.path)
     except UNREADABLE as error:
         return Reading((), damage or f"is no Parquet file any more ({_first_line(error)})", frozenset())
+    elsewhere = range(named.first if (named := shard_at(shard.path)) else shard.first, shard.first)
     steps: list[Step] = []
     unvouched: set[tuple[str, int]] = set()
     for k in groups:
         found, sound = _group(file, lax, k)
+        found = [row for row in found if row[0].t not in elsewhere]
         steps += [step for step, _ in found]
         unvouched |= {(step.trajectory_id, step.t) for step, known in found if known is None}
         if not sound:

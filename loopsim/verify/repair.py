@@ -11,6 +11,7 @@ from pathlib import Path
 from loopsim.plan import Plan
 from loopsim.store import Run, checksums, shards
 from loopsim.store.create import trajectory_table
+from loopsim.store.frames import each_once
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.shards import Shard, list_shards
 from loopsim.store.spans import runs_of
@@ -119,7 +120,7 @@ def _without_steps(path: Path, verdict: Verdict, aside: _Aside) -> list[str]:
     named = {finding.file for finding in verdict.findings if finding.remedy in ("rewrite", "move")}
     manifest = read_manifest(path)
     cohorts = manifest["cohorts"] if isinstance(manifest, dict) else {}
-    for shard in list_shards(folder):
+    for shard in each_once(list_shards(folder)):
         hit = {t for t in verdict.hits.get(shard.cohort, ()) if shard.first <= t <= shard.last}
         if hit or f"steps/{shard.path.name}" in named:
             kept = _rewrite(shard, hit, frozenset(cohorts.get(shard.cohort, ())), noted, aside)
@@ -131,14 +132,14 @@ def _without_steps(path: Path, verdict: Verdict, aside: _Aside) -> list[str]:
 def _rewrite(
     shard: Shard, hit: set[int], members: frozenset[str], noted: dict[str, checksums.FileSum], aside: _Aside
 ) -> int:
-    """Write the intact iterations of a shard into shards of their own; how many there are."""
+    """Write the intact iterations of a shard that no earlier one holds into shards of their own; how many there are."""
     folder, name = shard.path.parent, f"steps/{shard.path.name}"
     reading = read_steps(shard, noted.get(shard.path.name))
     good = [
         s for s in reading.steps if s.trajectory_id in members and shard.first <= s.t <= shard.last and s.t not in hit
     ]
     ranges = runs_of({step.t for step in good})
-    whole = ranges == [(shard.first, shard.last)]
+    whole = [shards.shard_name(shard.cohort, *span) for span in ranges] == [shard.path.name]
     if whole:
         aside.keep(name)
     for first, last in ranges:

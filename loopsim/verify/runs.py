@@ -13,10 +13,11 @@ from loopsim.errors import UsageError
 from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
 from loopsim.store import Run, checksums
+from loopsim.store.checksums import FileSum
 from loopsim.store.create import trajectory_table
 from loopsim.store.run import FORMAT_VERSION
-from loopsim.store.shards import Shard, list_shards
-from loopsim.verify.embeddings import check_embeddings
+from loopsim.store.shards import Shard, list_shards, shard_at
+from loopsim.verify.embeddings import VectorCheck
 from loopsim.verify.expected import Expected, expected_of, planned_again
 from loopsim.verify.manifest import models_known, read_experiment, read_manifest, rebuilt_manifest
 from loopsim.verify.reading import UNREADABLE
@@ -148,7 +149,10 @@ def _check_measurements(run: Run) -> list[Finding]:
 def _check_steps(run: Run, expected: Expected, pictures: bool, watch: Watch | None) -> Verdict:
     """Every stored step, and every vector."""
     folder = run.path / "steps"
-    noted = checksums.noted(folder)
+    noted: dict[str, dict[str, FileSum]] = {cohort: {} for cohort in run.cohorts}
+    for name, known in checksums.noted(folder).items():
+        if (written := shard_at(Path(name))) is not None and written.cohort in noted:
+            noted[written.cohort][name] = known
     by_cohort: dict[str, list[Shard]] = {cohort: [] for cohort in run.cohorts}
     findings: list[Finding] = []
     for shard in list_shards(folder):
@@ -156,23 +160,21 @@ def _check_steps(run: Run, expected: Expected, pictures: bool, watch: Watch | No
             by_cohort[shard.cohort].append(shard)
         else:
             findings.append(Finding(f"steps/{shard.path.name}", "is of no cohort of the run", "none"))
-    content: dict[tuple[str, int], frozenset[str]] = {}
+    vectors = VectorCheck(run)
     hits: dict[str, frozenset[int]] = {}
     decoded = unvouched = unnoted = count = 0
     for k, (cohort, shards) in enumerate(by_cohort.items()):
-        found = check_cohort(cohort, shards, noted, expected, pictures)
+        found = check_cohort(cohort, shards, noted[cohort], expected, pictures)
         findings += found.findings
         decoded += found.pictures
         unvouched += found.unvouched
-        unnoted += sum(shard.path.name not in noted for shard in shards)
+        unnoted += sum(shard.path.name not in noted[cohort] for shard in shards)
         count += len(found.good)
-        content |= {key: found.content[key] for key in found.content}
+        vectors.look(cohort, run.cohorts[cohort], found.content, found.hits | found.absent)
         if found.hits:
             hits[cohort] = found.hits
         if watch is not None:
             watch(k + 1, len(by_cohort))
-    lost = {(i, t) for cohort, ts in hits.items() for i in run.cohorts[cohort] for t in ts}
-    vectors = check_embeddings(run, content, lost)
     return Verdict(
         (*findings, *vectors.findings), tuple(_unsaid(run, unvouched, unnoted)), count, decoded, vectors.vectors, hits
     )

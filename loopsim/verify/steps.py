@@ -10,9 +10,11 @@ from loopsim import images
 from loopsim.records import EMPTY_CAPTION, Role, Step, Trajectory
 from loopsim.seeds import step_seed
 from loopsim.store.checksums import FileSum
+from loopsim.store.frames import each_once
 from loopsim.store.shards import Shard
-from loopsim.store.spans import Range, missing, runs_of
+from loopsim.store.spans import runs_of
 from loopsim.verify.expected import Expected
+from loopsim.verify.gaps import find_gaps
 from loopsim.verify.reading import Reading, read_steps
 from loopsim.verify.records import Finding, Remedy
 
@@ -32,6 +34,8 @@ class CohortCheck:
     """What the right steps have that can be embedded: `text`, `image`."""
     hits: frozenset[int]
     """Stored iterations that are not to be trusted."""
+    absent: frozenset[int]
+    """Iterations that are not stored, though they were."""
     pictures: int
     """Pictures that were decoded."""
     unvouched: int
@@ -43,10 +47,12 @@ def check_cohort(
 ) -> CohortCheck:
     """Look at every row of a cohort.
 
+    What two shards hold is looked at in the first, where it is read.
+
     Args:
         cohort: its id.
         shards: its shards, in order.
-        noted: what the files were, by name.
+        noted: what its files were, by name, those that are no longer there among them.
         expected: what should be there.
         decode: whether to decode the pictures too.
     """
@@ -58,11 +64,12 @@ def check_cohort(
     doubtful: set[Key] = set()
     content: dict[Key, frozenset[str]] = {}
     pictures = unvouched = 0
+    shards = each_once(shards)
     for shard in shards:
         reading = read_steps(shard, noted.get(shard.path.name))
         doubtful |= reading.unvouched
         unvouched += bool(reading.unvouched)
-        wrong = _Wrong(shard, reading, expected, good)
+        wrong = _Wrong(shard, reading, expected)
         pictures += wrong.look(decode)
         lost = wrong.lost(imported)
         name = f"steps/{shard.path.name}"
@@ -78,9 +85,9 @@ def check_cohort(
         good |= {key: replace(step, image=None) for key, step in wrong.good.items()}
     if not imported and expected.plain and _hands_on(cohort, expected):
         findings += _links(cohort, shards, good, doubtful, hits)
-    if not imported:
-        findings += _gaps(cohort, shards, expected)
-    return CohortCheck(tuple(findings), good, content, frozenset(hits), pictures, unvouched)
+    gaps = [] if imported else find_gaps(cohort, shards, noted, expected)
+    absent = frozenset(t for gap in gaps for first, last in gap.iterations for t in range(first, last + 1))
+    return CohortCheck((*findings, *gaps), good, content, frozenset(hits), absent, pictures, unvouched)
 
 
 class _Wrong:
@@ -90,11 +97,10 @@ class _Wrong:
         shard: the shard.
         reading: what could be read of it.
         expected: what should be there.
-        before: the good steps of earlier shards.
     """
 
-    def __init__(self, shard: Shard, reading: Reading, expected: Expected, before: Mapping[Key, Step]) -> None:
-        self.shard, self.reading, self.expected, self.before = shard, reading, expected, before
+    def __init__(self, shard: Shard, reading: Reading, expected: Expected) -> None:
+        self.shard, self.reading, self.expected = shard, reading, expected
         self.reasons: dict[str, list[Key]] = {}
         self.good: dict[Key, Step] = {}
         self.members = frozenset(expected.cohorts[shard.cohort])
@@ -138,7 +144,7 @@ class _Wrong:
             return "holds trajectories that are not of this cohort"
         if step.t not in self._ts():
             return "holds iterations that its name does not say"
-        if key in self.good or key in self.before:
+        if key in self.good:
             return "holds steps that are there already"
         trajectory = self.expected.trajectories.get(step.trajectory_id)
         if trajectory is None:
@@ -226,16 +232,3 @@ def _hands_on(cohort: str, expected: Expected) -> bool:
     """Whether a cohort draws what was said before; some controls draw something else."""
     control = expected.trajectories[expected.cohorts[cohort][0]].condition.control
     return control is None or control.kind == "shuffled"
-
-
-def _gaps(cohort: str, shards: Sequence[Shard], expected: Expected) -> list[Finding]:
-    """Iterations that are missing before the last stored one."""
-    if not shards:
-        return []
-    members = expected.cohorts[cohort]
-    t0 = expected.trajectories[members[0]].start.t0
-    ranges: list[Range] = [(shard.first, shard.last) for shard in shards]
-    return [
-        Finding("steps", "a file of this cohort is missing", "again", cohort, (gap,), members)
-        for gap in missing(ranges, t0, max(last for _, last in ranges))
-    ]
