@@ -1,4 +1,9 @@
-"""How far do measures that look at vectors and words follow the entropy of what captions name, parsed exactly?"""
+"""How far do measures that look at vectors and words follow the entropy of what captions name, parsed exactly?
+
+    python scripts/known_answer.py runs/known_answer
+
+stores the first two tables of docs/known-answer.md in experiments/known_answer/results/.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,12 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))  # the module beside this one
+import known_tables
+
+from loopsim.store import open_run
+
+RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "known_answer" / "results"
 
 TRUTH = "attribute_entropy"
 MEASURES = (
@@ -27,35 +37,44 @@ def curve(frame: pd.DataFrame, metric: str, modality: str) -> pd.Series:
     return mine.set_index(["group", "t"])["value"]
 
 
-def correlation(both: pd.DataFrame, rank: bool = False) -> str:
-    """Pearson's, or Spearman's; a dash where one of the two never changes."""
+def correlation(both: pd.DataFrame, rank: bool = False) -> float:
+    """Pearson's, or Spearman's; nan where one of the two never changes."""
     if (both.nunique() < 2).any():
-        return "–"
-    found = (stats.spearmanr if rank else stats.pearsonr)(both["truth"], both["measure"])
-    return f"{found[0]:.2f}"
+        return float("nan")
+    return float((stats.spearmanr if rank else stats.pearsonr)(both["truth"], both["measure"])[0])
+
+
+def curves(truth: pd.Series) -> pd.DataFrame:
+    """The entropy of the attributes at the ends, and its extremes, for each kind of start."""
+    t = truth.index.get_level_values("t")
+    rows = []
+    for group, one in truth.groupby("group", sort=False):
+        one = one.droplevel("group")
+        rows.append({"starts": group, "first": t.min(), "last": t.max(), "at_first": one[t.min()],
+                     "at_last": one[t.max()], "lowest": one.min(), "highest": one.max()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def measures(frame: pd.DataFrame, truth: pd.Series) -> pd.DataFrame:
+    """Correlation of each measure with the truth, over all cells and within each kind of start."""
+    rows = []
+    for metric, modality in MEASURES:
+        both = pd.concat({"truth": truth, "measure": curve(frame, metric, modality)}, axis=1).dropna()
+        within = {f"within {group}": correlation(block) for group, block in both.groupby("group", sort=False)}
+        known = {"metric": metric, "modality": modality, "r": correlation(both), "rank": correlation(both, rank=True)}
+        rows.append({**known, **within})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
-    """Print both tables."""
-    from loopsim.store import open_run
-
+    """Measure the run that is named, and store."""
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "measurements.parquet").exists():
+        sys.exit("usage: known_answer.py DIR, a measured run of experiments/known_answer")
     frame = open_run(Path(sys.argv[1])).measurements()
     truth = curve(frame, TRUTH, "text")
-    groups = list(dict.fromkeys(truth.index.get_level_values("group")))
-    first, last = truth.index.get_level_values("t").min(), truth.index.get_level_values("t").max()
-    print(f"| starts | entropy at t = {first} | at t = {last} | lowest | highest |\n| --- | --- | --- | --- | --- |")
-    for group in groups:
-        one = truth[group]
-        print(f"| {group} | {one[first]:.2f} | {one[last]:.2f} | {one.min():.2f} | {one.max():.2f} |")
-    head = " | ".join(f"within {group}" for group in groups)
-    print(f"\n| measure | of | all cells (r) | all cells (rank) | {head} |")
-    print("| --- " * (4 + len(groups)) + "|")
-    for metric, modality in MEASURES:
-        both = pd.concat({"truth": truth, "measure": curve(frame, metric, modality)}, axis=1).dropna()
-        blocks = [both, *(block for _, block in both.groupby("group", sort=False))]
-        whole, *within = (correlation(block) for block in blocks)
-        cells = " | ".join((whole, correlation(both, rank=True), *within))
-        print(f"| `{metric}` | {modality} | {cells} |")
+    known_tables.store(RESULTS, "curves", curves(truth))
+    known_tables.store(RESULTS, "measures", measures(frame, truth))
+    print(f"stored in {RESULTS}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ SETTINGS = {
 PAIR = ["generator", "captioner"]
 FEWEST = 10
 """Captions (or chains) that name an attribute, for something to be told of it."""
+GROUPS = ("even", "prior", "narrow")
+HALF = 16
+"""Of the iterations."""
+TOLD = 100
+"""Relaxation beyond which a confusion of 16 iterations rests on so few slips that its rest is not told."""
 SHOWN = (
     ("vendi", "text"), ("vendi", "image"), ("nearest_neighbour_distance", "text"), ("mean_pairwise_distance", "text"),
     ("mean_pairwise_distance", "image"), ("motif_entropy", "text"), ("word_entropy", "text"),
@@ -42,11 +47,15 @@ def rewrite(page: Path, results: Path) -> bool:
 
 def bodies(results: Path) -> dict[str, str]:
     """Each marked part of the page, by its name."""
-    settling, correlations, memory, survival = (
-        pd.read_csv(results / f"{name}.csv") for name in ("settling", "correlations", "memory", "survival")
+    settling, correlations, memory, survival, curves, measures = (
+        pd.read_csv(results / f"{name}.csv")
+        for name in ("settling", "correlations", "memory", "survival", "curves", "measures")
     )
     return {
-        "priors": both(settling, lambda rows: by_attribute(rows, prior_cell)),
+        "curves": entropy_curves(curves),
+        "measures": measured(measures),
+        "priors": both(settling, priors),
+        "starts": starts(settling),
         "stationary": both(settling, lambda rows: by_attribute(rows, stationary_cell)),
         "foretold": both(settling, lambda rows: by_attribute(rows, foretold_cell)),
         "entropies": both(settling, entropies),
@@ -54,6 +63,30 @@ def bodies(results: Path) -> dict[str, str]:
         "memory": both(memory, remembered),
         "survival": both(survival, survived),
     }
+
+
+def entropy_curves(rows: pd.DataFrame) -> str:
+    """The entropy of the attributes for each kind of start."""
+    heads = ["starts", f"entropy at t = {rows['first'].iloc[0]}", f"at t = {rows['last'].iloc[0]}", "lowest", "highest"]
+    shown = ("at_first", "at_last", "lowest", "highest")
+    return markdown(heads, [[row["starts"], *(f"{row[name]:.2f}" for name in shown)] for _, row in rows.iterrows()])
+
+
+def measured(rows: pd.DataFrame) -> str:
+    """Correlations of measures with the entropy of the attributes, all cells and within kinds of start."""
+    within = [name for name in rows.columns if name.startswith("within ")]
+    lines = [
+        [f"`{row['metric']}`", row["modality"], *(arrow([row[name]]) for name in ("r", "rank", *within))]
+        for _, row in rows.iterrows()
+    ]
+    return markdown(["measure", "of", "all cells (r)", "all cells (rank)", *within], lines)
+
+
+def starts(settling: pd.DataFrame) -> str:
+    """Pairs of one world as theory asks, attributes that had time, by kind of start."""
+    mine = settling[settling["settings"] == "theory"]
+    one_world = mine["limit_generator"] == mine["limit_captioner"]
+    return by_attribute(mine[one_world], starts_cell)
 
 
 def both(frame: pd.DataFrame, table: Callable[[pd.DataFrame], str]) -> str:
@@ -83,16 +116,36 @@ def by_attribute(rows: pd.DataFrame, cell: Callable[[pd.Series], str]) -> str:
     return markdown(["generator × captioner", *world.ATTRIBUTES], lines)
 
 
+def had_time(row: pd.Series) -> bool:
+    """Whether the attribute could forget where it began: its relaxation is at most half of the iterations."""
+    return bool(row["relaxation"] <= HALF)
+
+
+def priors(rows: pd.DataFrame) -> str:
+    """Distances to the priors, and below how far the two worlds' priors are apart."""
+    table = by_attribute(rows, prior_cell)
+    apart = rows.groupby("attribute")["worlds"].first()
+    last = ["the two priors, from each other", *(f"{apart[attribute]:.2f}" for attribute in world.ATTRIBUTES)]
+    return f"{table}\n| {' | '.join(last)} |"
+
+
 def prior_cell(row: pd.Series) -> str:
-    """Distances to the generator's prior and to the captioner's, if another; bold where draws would be as far."""
+    """Distances to the generator's prior and to the captioner's, if another, with the limit; bold: not told apart."""
     if row["n"] < FEWEST:
         return "–"
     parts = []
     for role in ("generator", "captioner"):
-        text = f"{row[f'to_{role}']:.2f}"
-        parts.append(f"**{text}**" if row[f"to_{role}"] <= row[f"draws_{role}"] else text)
-    one_world = abs(row["draws_generator"] - row["draws_captioner"]) < 1e-9
+        text = f"{row[f'to_{role}']:.2f} [{row[f'limit_{role}']:.2f}]"
+        rests = had_time(row) and row[f"to_{role}"] <= row[f"limit_{role}"]
+        parts.append(f"**{text}**" if rests else text if had_time(row) else f"({row[f'to_{role}']:.2f})")
+    one_world = row["to_generator"] == row["to_captioner"] and row["limit_generator"] == row["limit_captioner"]
     return parts[0] if one_world else " / ".join(parts)
+
+
+def starts_cell(row: pd.Series) -> str:
+    """Distances to the generator's prior for each kind of start."""
+    cells = [f"{row[f'to_generator_{group}']:.2f} [{row[f'limit_{group}']:.2f}]" for group in GROUPS]
+    return "–" if row["n"] < FEWEST or not had_time(row) else ", ".join(cells)
 
 
 def foretold_cell(row: pd.Series) -> str:
@@ -104,8 +157,10 @@ def stationary_cell(row: pd.Series) -> str:
     """Distance to the stationary distribution, and the iterations it takes to get there."""
     if row["n"] < FEWEST:
         return "–"
-    if pd.isna(row["to_stationary"]):
+    if row["relaxation"] == float("inf"):
         return "– (never)"
+    if row["relaxation"] > TOLD:
+        return f"– ({row['relaxation']:,.0f})"
     return f"{row['to_stationary']:.2f} ({row['relaxation']:.0f})"
 
 
@@ -114,16 +169,17 @@ def entropies(rows: pd.DataFrame) -> str:
     lines = []
     for pair, mine in rows.groupby(PAIR, sort=False):
         cells = []
-        for group in ("even", "prior", "narrow"):
+        for group in GROUPS:
             ends = [mine[f"bits_{group}_{end}"] for end in ("first", "last")]
             subject = [e[mine["attribute"] == "subject"].iloc[0] for e in ends]
-            cells += [arrow(e.mean(skipna=False) for e in ends), arrow(subject)]
+            wide = mine[f"spread_{group}"][mine["attribute"] == "subject"].iloc[0]
+            cells += [arrow(e.mean(skipna=False) for e in ends), f"{arrow(subject)} ± {wide:.2f}"]
         priors = [
             f"{mine[f'bits_of_{role}'].mean():.2f}, {mine[f'bits_of_{role}'].iloc[0]:.2f}"
             for role in ("generator", "captioner")
         ]
         lines.append([pair_name(pair), *cells, " / ".join(dict.fromkeys(priors))])
-    heads = [f"{group}: {what}" for group in ("even", "prior", "narrow") for what in ("mean of five", "subject")]
+    heads = [f"{group}: {what}" for group in GROUPS for what in ("mean of five", "subject")]
     return markdown(["generator × captioner", *heads, "the priors': mean, subject"], lines)
 
 
@@ -154,7 +210,7 @@ def arrow(values: Iterable[float]) -> str:
 
 
 def _agreement(rows: pd.DataFrame, columns: Sequence[str]) -> str:
-    names, parts = {"text": "texts", "image": "pictures"}, []
+    names, parts = {"text": "captions", "image": "pictures"}, []
     for column in columns:
         kept = rows[["truth", column]].dropna()
         away = (kept[column] - kept["truth"]).abs().mean()
@@ -165,12 +221,14 @@ def _agreement(rows: pd.DataFrame, columns: Sequence[str]) -> str:
 
 
 def survived(rows: pd.DataFrame) -> str:
-    """Survival of what even starts named at three iterations, in captions and in pictures, and how all cells agree."""
+    """Survival of what even starts named at three iterations: exact, in captions, in pictures; and the agreement."""
     last = int(rows["t"].max())
     lines = []
     for pair, mine in rows[rows["group"] == "even"].groupby(PAIR, sort=False):
         at = mine.set_index("t")
-        cells = [f"{at.loc[t, 'truth']:.2f}, {at.loc[t, 'image']:.2f}" for t in (1, last // 4, last)]
-        lines.append([pair_name(pair), *cells])
-    heads = [f"t = {t}: in captions, in pictures" for t in (1, last // 4, last)]
-    return f"{markdown(['generator × captioner', *heads], lines)}\n\n{_agreement(rows, ('image',))}"
+        shown = [
+            ", ".join(f"{at.loc[t, name]:.2f}" for name in ("truth", "text", "image")) for t in (1, last // 4, last)
+        ]
+        lines.append([pair_name(pair), *shown])
+    table = markdown(["generator × captioner", *(f"t = {t}" for t in (1, last // 4, last))], lines)
+    return f"{table}\n\n{_agreement(rows, ('text', 'image'))}"

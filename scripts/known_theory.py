@@ -2,11 +2,12 @@
 
     python scripts/known_theory.py theory=runs/known_answer_theory usual=runs/known_answer_usual
 
-writes what was found into experiments/known_answer/results/ and, from these files alone, the tables of
-docs/known-answer.md; `--tables` only writes the tables.
+writes what was found into experiments/known_answer/results/ and, from these files and those of
+known_answer.py alone, the tables of docs/known-answer.md; `--tables` only writes the tables.
 
 For each pair of models and each attribute: total variation (0 the same, 1 disjoint) between what captions name over the
-last quarter of the iterations and (a) the priors of the generator's and of the captioner's world, (b) the stationary
+last quarter of the iterations and (a) the priors of the generator's and of the captioner's world, with how far chains
+that are at rest there would be by chance, (b) the stationary
 distribution of the confusion of one step, counted over the first half of the iterations so that what is foretold is not
 what it was counted on, (c) where that confusion leads from t = 1 on in as many iterations.
 """
@@ -15,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 import known_tables
@@ -28,7 +30,7 @@ import known_tracking
 
 from loopsim.models.postcards import chains, truth, world
 from loopsim.store import open_run
-from metrics import entropy
+from metrics import entropy, jackknife
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "known_answer" / "results"
@@ -74,33 +76,49 @@ def named_only(p: Distribution) -> Distribution:
 
 
 def settled(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) -> dict[str, float]:
-    """Distances of where an attribute is in the end from where it might be."""
+    """Distances of where an attribute is in the end from where it might be, and how far chances go."""
     size, k, last = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute), int(rows["t"].max())
     late = rows[rows["t"] > last - last // 4]
     there = shares(codes_of(late)[:, k], size)
-    found: dict[str, float] = {"not_named": float(there[-1])}
-    # Iterations of one chain are no independent draws, so chains are counted; of those only that name the attribute.
+    counts = chains.confusion(*transitions(rows, last // 2), attribute)
+    rest = chains.settling(counts)
+    found: dict[str, float] = {"not_named": float(there[-1]), "relaxation": rest.relaxation}
+    # Chains are independent where their starts are; of these only that name the attribute count.
     found["n"] = round(rows["trajectory_id"].nunique() * (1 - there[-1]))
+    replicates = rows.groupby("start_id")["trajectory_id"].nunique().max()
+
+    def chance(prior: Distribution, starts: int) -> float:
+        simulated = chains.variation_of_chains(
+            prior, starts, int(replicates), last - last // 4 + 1, last, rest.relaxation, float(1 - there[-1])
+        )
+        return float(np.nanquantile(simulated, 0.975))
+
     for role, model in (("generator", generator), ("captioner", captioner)):
         prior = chains.prior_of(WORLDS[model], attribute)
         found[f"to_{role}"] = chains.total_variation(named_only(there), prior)
-        found[f"draws_{role}"] = chains.variation_of_draws(prior, max(1, int(found["n"])))[2]
+        found[f"limit_{role}"] = chance(prior, rows["start_id"].nunique())
+    prior = chains.prior_of(WORLDS[generator], attribute)
     for group in GROUPS:
-        mine = named_only(shares(codes_of(late[late["group"] == group])[:, k], size))
-        found[f"to_generator_{group}"] = chains.total_variation(mine, chains.prior_of(WORLDS[generator], attribute))
-    counts = chains.confusion(*transitions(rows, last // 2), attribute)
-    rest = chains.settling(counts)
-    found["relaxation"] = rest.relaxation
-    found["to_stationary"] = found["stationary_to_generator"] = float("nan")
-    if rest.distribution is not None:
-        stationary = named_only(rest.distribution)
-        found["to_stationary"] = chains.total_variation(named_only(there), stationary)
-        prior = chains.prior_of(WORLDS[generator], attribute)
-        found["stationary_to_generator"] = chains.total_variation(stationary, prior)
+        mine = late[late["group"] == group]
+        found[f"to_generator_{group}"] = chains.total_variation(named_only(shares(codes_of(mine)[:, k], size)), prior)
+        found[f"limit_{group}"] = chance(prior, max(1, mine["start_id"].nunique()))
+    stationary = None if rest.distribution is None else named_only(rest.distribution)
+    found["to_stationary"] = (
+        float("nan") if stationary is None else chains.total_variation(named_only(there), stationary)
+    )
     first = shares(codes_of(rows[rows["t"] == 1])[:, k], size)
     foretold = np.mean([chains.carried_on(counts, first, t - 1) for t in sorted(set(late["t"]))], axis=0)
     found["to_foretold"] = chains.total_variation(named_only(there), named_only(foretold))
+    found["worlds"] = chains.total_variation(*(chains.prior_of(name, attribute) for name in ("prior", "even")))
     return found
+
+
+def corrected(values: NDArray[np.int64], size: int) -> float:
+    """Entropy of the values that are named (codes ≥ 0), corrected for its bias, at most that of even ones; bits."""
+    counts = np.bincount(values[values >= 0], minlength=size)
+    if counts.sum() < known_tables.FEWEST:
+        return float("nan")
+    return float(min(entropy.shannon(counts, "chao-wang-jost"), np.log2(size)))
 
 
 def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) -> dict[str, float]:
@@ -112,12 +130,19 @@ def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str
         found[f"bits_of_{role}"] = float(-(p * np.log2(p)).sum())
     for group in GROUPS:
         for name, t in (("first", 1), ("last", last)):
-            values = codes_of(rows[(rows["group"] == group) & (rows["t"] == t)])[:, k]
-            counts = np.bincount(values[values >= 0], minlength=size)
-            enough = counts.sum() >= known_tables.FEWEST
-            found[f"bits_{group}_{name}"] = entropy.shannon(counts, "chao-wang-jost") if enough else float("nan")
-            found[f"named_{group}_{name}"] = float(counts.sum())
+            mine = rows[(rows["group"] == group) & (rows["t"] == t)]
+            found[f"bits_{group}_{name}"] = corrected(codes_of(mine)[:, k], size)
+        found[f"spread_{group}"] = spread(mine, lambda part: corrected(codes_of(part)[:, k], size))
     return found
+
+
+def spread(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> float:
+    """Half the width of a 95 % interval, leaving out one start at a time; nan where there are too few."""
+    starts = rows["start_id"].unique()
+    deleted = np.array([statistic(rows[rows["start_id"] != start]) for start in starts])
+    if len(starts) < 3 or np.isnan(deleted).any():
+        return float("nan")
+    return float(stats.t.ppf(0.975, len(starts) - 1)) * jackknife.jackknife_deviation(deleted)
 
 
 def settling(settings: str, path: Path) -> Iterator[dict[str, object]]:

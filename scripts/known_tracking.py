@@ -21,7 +21,7 @@ CELL = [*PAIR, "group"]
 def tracking(settings: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Correlations with the truth, memory beside the true one, survival beside the true one; each with its settings."""
     frame = open_run(path).measurements()
-    frames = correlations(frame), memory(frame, path), survival(frame)
+    frames = correlations(frame), memory(frame, path), survival(frame, path)
     for one in frames:
         one.insert(0, "settings", settings)
     return frames
@@ -81,8 +81,25 @@ def memory(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def survival(frame: pd.DataFrame) -> pd.DataFrame:
-    """The share of what prompts named that is still there: in captions, parsed exactly, and as seen in pictures."""
-    mine = frame[(frame["metric"] == "concept_survival") & (frame["item"] == "all") & (frame["t"] >= 1)]
-    wide = mine.pivot_table(index=[*CELL, "t"], columns="modality", values="value", sort=False).reset_index()
-    return wide.rename(columns={"text": "truth"})[[*CELL, "t", "truth", "image"]]
+def survival(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The share of what prompts named that captions have said ever since, counted from the attributes themselves; and
+    `concept_survival` of loopsim in captions and in pictures.
+    """
+    run = open_run(path)
+    steps = run.steps(["trajectory_id", "t", "text"]).sort_values(["trajectory_id", "t"])
+    count = steps["t"].nunique()
+    codes = truth.caption_codes(steps["text"].tolist()).reshape(-1, count, len(world.ATTRIBUTES))
+    named = codes[:, 0] >= 0
+    kept = np.logical_and.accumulate(codes == codes[:, :1], axis=1)
+    members = run.trajectories()
+    row_of = {name: k for k, name in enumerate(steps["trajectory_id"].unique())}
+    mine = frame[(frame["metric"] == "concept_survival") & (frame["item"] == "all")]
+    measured = mine.set_index([*CELL, "t", "modality"])["value"]
+    rows = []
+    for cell, of in members.groupby(CELL, sort=False):
+        at = [row_of[name] for name in of["trajectory_id"]]
+        exact = (kept[at] & named[at][:, None]).sum(axis=(0, 2)) / named[at].sum()
+        for t in range(1, count):
+            seen = {name: float(measured.get((*cell, t, name), float("nan"))) for name in ("text", "image")}
+            rows.append(dict(zip(CELL, cell, strict=True)) | {"t": t, "truth": float(exact[t]), **seen})
+    return pd.DataFrame(rows)

@@ -50,11 +50,38 @@ def test_a_simulated_chain_settles_where_its_confusion_says():
     assert chains.total_variation(found.distribution, shares) < 0.01
 
 
-def test_draws_vary_less_the_more_there_are():
+def test_a_circle_has_a_distribution_but_does_not_settle():
+    found = chains.settling(np.array([[0, 5, 0], [5, 0, 0], [0, 0, 0]]))
+    assert found.distribution == pytest.approx([0.5, 0.5, 0.0])
+    assert found.relaxation == float("inf")
+    assert "circle" in (found.undefined or "")
+
+
+def test_chains_that_forget_at_once_vary_as_independent_draws_do():
+    p = world.prior_marginals()["number"]
+    found = chains.variation_of_chains(p, 60, 2, 25, 32, 0.0, draws=2000)
+    draws = np.random.default_rng(1).multinomial(60 * 2 * 8, p, size=20_000) / (60 * 2 * 8)
+    exact = np.abs(draws - p).sum(axis=1) / 2
+    assert np.mean(found) == pytest.approx(exact.mean(), rel=0.05)
+    assert np.quantile(found, 0.975) == pytest.approx(np.quantile(exact, 0.975), rel=0.05)
+
+
+def test_chains_that_never_forget_vary_as_their_starts_do():
+    p = world.prior_marginals()["number"]
+    found = chains.variation_of_chains(p, 60, 2, 25, 32, float("inf"), draws=2000)
+    exact = np.abs(np.random.default_rng(1).multinomial(60, p, size=20_000) / 60 - p).sum(axis=1) / 2
+    assert np.mean(found) == pytest.approx(exact.mean(), rel=0.05)
+
+
+def test_slower_chains_fewer_chains_and_fewer_words_vary_more():
     p = world.prior_marginals()["subject"]
-    few, many = chains.variation_of_draws(p, 20), chains.variation_of_draws(p, 2000)
-    assert few[1] < few[0] < few[2]
-    assert many[0] < few[0] / 5
+    base, slow, few, silent = (
+        np.quantile(chains.variation_of_chains(p, *arguments), 0.975)
+        for arguments in (
+            (60, 2, 25, 32, 1.0), (60, 2, 25, 32, 20.0), (20, 2, 25, 32, 1.0), (60, 2, 25, 32, 1.0, 0.2)
+        )
+    )  # fmt: skip
+    assert base < min(slow, few, silent)
     assert chains.prior_of("even", "mood") == pytest.approx(np.full(6, 1 / 6))
 
 

@@ -24,9 +24,9 @@ class Settling:
     distribution: NDArray[np.float64] | None
     """The stationary distribution, (k + 1,): the values, and not named; None where there is more than one."""
     relaxation: float
-    """Iterations in which a deviation falls to 1/e: −1/ln |λ₂|; infinite where the chain falls into parts."""
+    """Iterations in which a deviation falls to 1/e: −1/ln |λ₂|; infinite where there are parts or circles."""
     undefined: str | None
-    """Why there is no one distribution."""
+    """Why nothing settles; None where it does."""
 
 
 def confusion(before: Codes, after: Codes, attribute: str) -> NDArray[np.int64]:
@@ -45,10 +45,10 @@ def confusion(before: Codes, after: Codes, attribute: str) -> NDArray[np.int64]:
 
 
 def settling(counts: NDArray[np.int64]) -> Settling:
-    """The stationary distribution of a confusion, over the states that occur.
+    """The stationary distribution of a confusion, over the states that some step was seen to leave.
 
     Args:
-        counts: (s, s) transitions from row to column.
+        counts: (s, s) transitions from row to column. Steps into states that none was seen to leave are left out.
     """
     seen = np.flatnonzero(counts.sum(axis=1))
     inside = counts[np.ix_(seen, seen)].astype(np.float64)
@@ -56,13 +56,15 @@ def settling(counts: NDArray[np.int64]) -> Settling:
         return Settling(None, float("inf"), "a value occurs that no step was seen to leave")
     step = inside / inside.sum(axis=1, keepdims=True)
     values, vectors = np.linalg.eig(step.T)
-    order = np.argsort(-np.abs(values))
-    second = float(np.abs(values[order[1]])) if len(order) > 1 else 0.0
-    if second > 1 - 1e-9:
+    if int((np.abs(values - 1) < 1e-9).sum()) > 1:
         return Settling(None, float("inf"), "values that never turn into each other: every start has an end of its own")
-    vector = np.real(vectors[:, order[0]])
+    rest = int(np.argmin(np.abs(values - 1)))
+    second = float(np.abs(np.delete(values, rest)).max(initial=0.0))
+    vector = np.abs(np.real(vectors[:, rest]))
     distribution = np.zeros(len(counts))
-    distribution[seen] = np.abs(vector) / np.abs(vector).sum()
+    distribution[seen] = vector / vector.sum()
+    if second > 1 - 1e-9:
+        return Settling(distribution, float("inf"), "values that turn into each other in a circle: they never settle")
     return Settling(distribution, 0.0 if second == 0 else -1 / float(np.log(second)), None)
 
 
@@ -71,12 +73,45 @@ def total_variation(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
     return float(np.abs(p - q).sum() / 2)
 
 
-def variation_of_draws(p: NDArray[np.float64], n: int, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Total variation between p and n independent draws from it: mean, 2.5 % and 97.5 % quantile of simulations."""
-    counts = np.random.default_rng(seed).multinomial(n, p / p.sum(), size=draws)
-    distances = np.abs(counts / n - p).sum(axis=1) / 2
-    low, high = np.quantile(distances, (0.025, 0.975))
-    return float(distances.mean()), float(low), float(high)
+def variation_of_chains(
+    p: NDArray[np.float64], starts: int, replicates: int, first: int, last: int, relaxation: float, named: float = 1.0,
+    draws: int = 500, seed: int = 0,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Total variation between p and what chains at rest in p show: the null of "they have settled in p".
+
+    A chain begins at a value drawn from p, which replicates of a start share, and draws its value anew from p with
+    probability 1 − exp(−1/relaxation) in each iteration, so it forgets as fast as measured chains do. What it shows
+    in the iterations `first` to `last` is pooled, as that of measured chains is.
+
+    Args:
+        p: (k,), a distribution.
+        starts: how many, ≥ 1.
+        replicates: chains of each start, ≥ 1.
+        first: first iteration that counts, ≥ 1.
+        last: last iteration that counts.
+        relaxation: iterations in which a deviation falls to 1/e; infinite where a value is kept for ever.
+        named: share of captions that name the attribute, in (0, 1], independently.
+        draws: simulations.
+        seed: of the simulations.
+
+    Returns:
+        Shape (draws,), in increasing order; nan where nothing was named.
+    """
+    rng = np.random.default_rng(seed)
+    k, shape = len(p), (draws, starts, replicates)
+    p = p / p.sum()
+    x = np.repeat(rng.choice(k, size=shape[:2], p=p)[..., None], replicates, axis=2)
+    simulation = np.arange(draws)[:, None, None] * k
+    counts = np.zeros((draws, k))
+    for t in range(first, last + 1):
+        passed = first if t == first else 1  # iterations up to the first that counts are taken at once
+        anew = 1.0 if relaxation == 0 else 1 - float(np.exp(-passed / relaxation))
+        x = np.where(rng.random(shape) < anew, rng.choice(k, size=shape, p=p), x)
+        said = (x + simulation)[rng.random(shape) < named]
+        counts += np.bincount(said, minlength=draws * k).reshape(draws, k)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    return np.asarray(np.sort(np.abs(shares - p).sum(axis=1) / 2), dtype=np.float64)
 
 
 def prior_of(world_name: str, attribute: str) -> NDArray[np.float64]:
