@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics._checks import FloatArray, IntArray
-from metrics.resampling import bootstrap_mean
-from metrics.result import Estimate
+from metrics._checks import FloatArray, IntArray, as_codes
+from metrics.resampling import bootstrap_mean, bootstrap_means, prompt_means, share
+from metrics.result import Estimate, NanBecause, signature, undefined
 
-__all__ = ["ConceptEvents", "concept_events", "first_loss"]
+__all__ = ["ConceptEvents", "Replacements", "concept_events", "concept_replacements", "first_loss"]
+
+BoolArray = NDArray[np.bool_]
 
 
 def first_loss(detected: ArrayLike, *, confirm: int = 1) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -91,19 +94,9 @@ def concept_events(
     Raises:
         ValueError: not booleans, empty, or shapes that do not match.
     """
-    seen = _booleans(detected, "detected", 3)
-    asked = _booleans(named, "named", 2)
-    count, points, concepts = seen.shape
-    if asked.shape != (count, concepts):
-        raise ValueError(f"named has shape {asked.shape}; for detected {seen.shape} it must be {(count, concepts)}")
-    kinds = np.zeros(concepts, dtype=int) if categories is None else np.asarray(categories)
-    if kinds.shape != (concepts,):
-        raise ValueError(f"categories must name one for each of {concepts} concepts; its shape is {kinds.shape}")
-    before = np.concatenate([asked[:, None], seen[:, :-1]], axis=1)
-    lost = before & ~seen & asked[:, None]
-    back = ~before & seen & asked[:, None]
-    ever_before = np.logical_or.accumulate(before, axis=1)
-    born = seen & ~ever_before & ~asked[:, None]
+    seen, asked, kinds = _checked(detected, named, categories)
+    count, points, _ = seen.shape
+    lost, back, born, _ = _changes(seen, asked)
     replaced = np.zeros((count, points))
     for kind in np.unique(kinds):
         inside = kinds == kind
@@ -121,6 +114,145 @@ def concept_events(
         lost.sum(axis=2).mean(axis=0),
         born.sum(axis=2).mean(axis=0),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacements:
+    """Which concept gave way to which, and whether to the one that most other trajectories show."""
+
+    pairs: IntArray
+    """Indices of the concept lost and of the one born, shape (P, 2): the pairs that occur."""
+    counts: list[Estimate]
+    """Replacements a trajectory, of each pair; they sum to `ConceptEvents.replacements`."""
+    expected: FloatArray
+    """The same if what is born were drawn from what the others show at that iteration, shape (P,)."""
+    to_majority: Mapping[object, Estimate]
+    """By category: share of the replacements that are by the concept most shown by the others at that iteration."""
+    to_majority_expected: Mapping[object, float]
+    """The same if what is born were drawn from what the others show."""
+
+
+def concept_replacements(
+    detected: ArrayLike,
+    named: ArrayLike,
+    categories: ArrayLike | Sequence[object] | None = None,
+    prompts: ArrayLike | Sequence[object] | None = None,
+    *,
+    others: ArrayLike | None = None,
+    seed: int = 0,
+) -> Replacements:
+    """Tell the replacements that `concept_events` counts apart by what is lost and what is born.
+
+    Where l named concepts of a category are lost and b are born at once, min(l, b) replacements are dealt evenly to the
+    l·b pairs. The expectation deals them, at that iteration, in proportion to how many of the others show each concept
+    of the category that this trajectory has neither named nor shown before; only such can be born. `to_majority` takes
+    the iterations with a replacement at which one concept is shown by more of the others than any other is, and could
+    be born: in a category of two concepts it is 1 by necessity, and the counts of the two directions tell more.
+
+    Args:
+        detected: (n, T, C) booleans, as for `concept_events`.
+        named: (n, C) booleans.
+        categories: (C,); None: all in one.
+        prompts: (n,), the unit of the intervals.
+        others: (n, T, C), how many other trajectories show each concept at each iteration. None: those of `detected`
+            that have another prompt.
+        seed: of the intervals.
+
+    Returns:
+        `Replacements`; where a category has none to judge, its share is nan, with the reason.
+
+    Raises:
+        ValueError: as `concept_events`; `others` of another shape.
+    """
+    seen, asked, kinds = _checked(detected, named, categories)
+    count, points, _ = seen.shape
+    shown = _others(seen, prompts) if others is None else np.asarray(others)
+    if shown.shape != seen.shape:
+        raise ValueError(f"others has shape {shown.shape}; it must be that of detected, {seen.shape}")
+    lost, _, born, before = _changes(seen, asked)
+    labels = np.arange(count) if prompts is None else np.asarray(prompts)
+    pairs: list[IntArray] = []
+    each: list[FloatArray] = []
+    chance: list[FloatArray] = []
+    shares: dict[object, Estimate] = {}
+    expected: dict[object, float] = {}
+    for kind in dict.fromkeys(kinds.tolist()):
+        inside = np.flatnonzero(kinds == kind)
+        gone, come, past = (x[:, :, inside] for x in (lost, born, before))
+        made, drawn = _dealt(gone, come, past, shown[:, :, inside])
+        found = np.argwhere(made.sum(axis=0) > 0)
+        pairs.append(inside[found])
+        each.append(made[:, found[:, 0], found[:, 1]])
+        chance.append(drawn[:, found[:, 0], found[:, 1]])
+        shares[kind], expected[kind] = _to_majority(gone, come, past, shown[:, :, inside], labels)
+    total, drawn = np.concatenate(each, axis=1), np.concatenate(chance, axis=1)
+    index = np.concatenate(pairs).astype(np.intp)
+    counts = [] if not len(index) else bootstrap_means(
+        total, prompts, name="concept_replacements", parameters={"t": f"1-{points}"}, seed=seed,
+        columns=("pair", [f"{a}>{b}" for a, b in index]),
+    )  # fmt: skip
+    return Replacements(index, counts, prompt_means(drawn, prompts).mean(axis=0), shares, expected)
+
+
+def _changes(seen: BoolArray, asked: BoolArray) -> tuple[BoolArray, BoolArray, BoolArray, BoolArray]:
+    """Losses and returns of named concepts, births of others, and what was named or seen before: (n, T, C) each."""
+    before = np.concatenate([asked[:, None], seen[:, :-1]], axis=1)
+    lost = before & ~seen & asked[:, None]
+    back = ~before & seen & asked[:, None]
+    ever_before = np.logical_or.accumulate(before, axis=1)
+    return lost, back, seen & ~ever_before & ~asked[:, None], ever_before
+
+
+def _others(seen: BoolArray, prompts: ArrayLike | Sequence[object] | None) -> IntArray:
+    """How many trajectories of other prompts show each concept, (n, T, C)."""
+    codes = as_codes(prompts, len(seen), "prompts")
+    own = np.zeros((int(codes.max()) + 1, *seen.shape[1:]), dtype=np.intp)
+    np.add.at(own, codes, seen)
+    return np.asarray(own.sum(axis=0) - own[codes])
+
+
+def _dealt(lost: BoolArray, born: BoolArray, before: BoolArray, shown: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """Replacements of one category by what is lost and what is born, (n, k, k), and as drawn from what others show."""
+    losses, births = lost.sum(axis=2, keepdims=True), born.sum(axis=2, keepdims=True)
+    replaced = np.minimum(losses, births)
+    gone = lost * (replaced / np.maximum(losses, 1))
+    come = born / np.maximum(births, 1)
+    free = shown * ~before
+    drawn = free / np.maximum(free.sum(axis=2, keepdims=True), 1)
+    return gone.transpose(0, 2, 1) @ come, gone.transpose(0, 2, 1) @ drawn
+
+
+def _to_majority(
+    lost: BoolArray, born: BoolArray, before: BoolArray, shown: NDArray[Any], labels: NDArray[Any]
+) -> tuple[Estimate, float]:
+    """Share of replacements by the concept that most others show, where it could be, and what drawing gives."""
+    most = shown.argmax(axis=2)[:, :, None]
+    height = np.take_along_axis(shown, most, axis=2)
+    could = ~np.take_along_axis(before, most, axis=2)[:, :, 0] & ((shown == height).sum(axis=2) == 1)
+    i, t = np.nonzero(lost.any(axis=2) & born.any(axis=2) & could)
+    parameters = {"t": f"1-{lost.shape[1]}"}
+    if not len(i):
+        why = "no replacement at which a concept that most others show could be born"
+        none = undefined(why, 0, signature("concept_to_majority", parameters))
+        return none, NanBecause(why)
+    flags = np.take_along_axis(born, most, axis=2)[i, t, 0]
+    drawn = height[i, t, 0] / (shown * ~before)[i, t].sum(axis=1)
+    share_of = share(flags, labels[i], name="concept_to_majority", parameters=parameters)
+    return share_of, float(prompt_means(drawn, labels[i]).mean())
+
+
+def _checked(
+    detected: ArrayLike, named: ArrayLike, categories: ArrayLike | Sequence[object] | None
+) -> tuple[BoolArray, BoolArray, NDArray[Any]]:
+    seen = _booleans(detected, "detected", 3)
+    asked = _booleans(named, "named", 2)
+    count, _, concepts = seen.shape
+    if asked.shape != (count, concepts):
+        raise ValueError(f"named has shape {asked.shape}; for detected {seen.shape} it must be {(count, concepts)}")
+    kinds = np.zeros(concepts, dtype=int) if categories is None else np.asarray(categories)
+    if kinds.shape != (concepts,):
+        raise ValueError(f"categories must name one for each of {concepts} concepts; its shape is {kinds.shape}")
+    return seen, asked, kinds
 
 
 def _booleans(x: ArrayLike, name: str, ndim: int) -> NDArray[np.bool_]:

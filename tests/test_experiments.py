@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from loopsim.cli import app
 from loopsim.errors import ModelError
 from loopsim.experiment import load_experiment
 from loopsim.measure import METRICS
+from loopsim.measure.vocabulary import named_in, read_vocabulary
 from loopsim.plan import Plan, make_plan
 from loopsim.presets.entry import of_postcards
 
@@ -83,6 +85,42 @@ def test_the_twins_together_are_small_enough_for_an_hour():
     assert all(yaml.safe_load(path.read_text())["embedders"] == "postcards" for path in TWINS)
     # 27,000 steps at 60–100 ms take 27 to 45 minutes.
     assert sum(planned(path).steps for path in there) <= 27_000
+
+
+PEOPLE = {
+    "middle": "middle-aged", "old": "elderly", "abroad": "foreign country", "small": "small group", "mass": "crowd",
+}  # fmt: skip
+"""Levels of the factors of the study `people` that are called otherwise in its file of concepts."""
+
+
+def test_every_start_of_people_names_each_level_of_its_factors_and_no_other():
+    folder = ROOT / "experiments" / "people"
+    vocabulary = read_vocabulary(folder / "concepts.txt")
+    starts = planned(folder / "experiment.yaml").starts
+    found = named_in(np.array([start.text for start in starts], dtype=object), vocabulary)
+    assert len(starts) == 84
+    for start, there in zip(starts, found, strict=True):
+        seen = [(vocabulary.categories[c], vocabulary.concepts[c]) for c in np.flatnonzero(there)]
+        levels = {name: PEOPLE.get(str(level), str(level)) for name, level in start.facts.items()}
+        expected = levels | {"person": "person"} | ({"event": "rally"} if start.group == "rallies" else {})
+        assert sorted(seen) == sorted(expected.items()), start.text
+
+
+@pytest.mark.parametrize(
+    ("caption", "concepts"),
+    [
+        ("two women and three men at work", {"woman", "man", "person"}),
+        ("an old farmer, a lady", {"elderly", "farmer", "woman", "person"}),
+        ("an old house in the capital city", {"capital"}),
+        ("a large group of people holding signs", {"crowd", "person"}),
+        ("a small crowd of five people", {"small group", "person"}),
+        ("two businessmen", {"businessman", "man", "person"}),
+    ],
+)
+def test_what_captions_call_people_is_found(caption: str, concepts: set[str]):
+    vocabulary = read_vocabulary(ROOT / "experiments" / "people" / "concepts.txt")
+    found = named_in(np.array([caption], dtype=object), vocabulary)[0]
+    assert {vocabulary.concepts[c] for c in np.flatnonzero(found)} == concepts
 
 
 # ---- what the READMEs show -------------------------------------------------------------------------------------------

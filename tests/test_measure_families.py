@@ -17,12 +17,14 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.exchange import import_run
 from loopsim.measure import METRICS, Options, measure_run
 from loopsim.measure.cells import checked
-from loopsim.measure.concepts import Vocabulary, calibrate, fold, named_in, read_vocabulary, vocabulary_of
+from loopsim.measure.concepts import calibrate
 from loopsim.measure.design import telephone_rows, varying_factors
 from loopsim.measure.geometry import between_rows, diversity_rows, drift_rows
 from loopsim.measure.motifs import ending_rows, find_motifs, occupancy_rows, stored_motifs
+from loopsim.measure.vocabulary import Vocabulary, fold, named_in, read_vocabulary, vocabulary_of
 from loopsim.records import EMPTY_CAPTION
 from loopsim.runner import run_plan
+from loopsim.seeds import digest
 from loopsim.states import States, captions, states
 from loopsim.store import open_run
 from metrics import entropy
@@ -299,7 +301,17 @@ def test_what_the_numbers_depend_on_is_in_their_signatures(crossed, tmp_path):
 
 @pytest.mark.parametrize(
     ("word", "folded"),
-    [("boats", "boat"), ("ladies", "lady"), ("churches", "church"), ("glass", "glass"), ("bus", "bus"), ("tie", "tie")],
+    [
+        ("boats", "boat"),
+        ("ladies", "lady"),
+        ("churches", "church"),
+        ("glass", "glass"),
+        ("bus", "bus"),
+        ("tie", "tie"),
+        ("woman's", "woman"),
+        ("nurse’s", "nurse"),
+        ("don't", "don't"),
+    ],
 )
 def test_plurals_are_folded(word, folded):
     assert fold(word) == folded
@@ -315,7 +327,7 @@ def test_a_vocabulary_is_read_with_categories_and_comments(tmp_path):
     path = tmp_path / "concepts.txt"
     path.write_text("# things\nthing: boat, House\nplace: sea # the open one\nalone\n")
     found = read_vocabulary(path)
-    assert found == Vocabulary(("boat", "house", "sea", "alone"), ("thing", "thing", "place", "all"))
+    assert found == Vocabulary(("boat", "house", "sea", "alone"), ("thing", "thing", "place", "all"), listed=True)
     for text, message in (("\n", "no concept"), ("boat\nboat", "'boat' is there twice")):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
@@ -323,6 +335,45 @@ def test_a_vocabulary_is_read_with_categories_and_comments(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         read_vocabulary(tmp_path / "none.txt")
     assert vocabulary_of(["the red boats", "a red house of 1999"]).concepts == ("red", "boat", "house")
+
+
+def named(text: str, vocabulary: Vocabulary) -> list[str]:
+    found = named_in(np.array([text], dtype=object), vocabulary)[0]
+    return [name for name, there in zip(vocabulary.concepts, found, strict=True) if there]
+
+
+def test_synonyms_name_the_first_of_their_group_and_longer_phrases_take_shorter_ones_in(tmp_path):
+    path = tmp_path / "concepts.txt"
+    path.write_text(
+        "gender: woman|women|Lady, man | men\ngender: child|children|\nsize: small group|small crowd, crowd\n"
+        "person: person|woman|man|crowd\nold farmer, farmer\n"
+    )
+    found = read_vocabulary(path)
+    assert found.concepts[:3] == ("woman", "man", "child")
+    assert found.categories[:4] == ("gender", "gender", "gender", "size")
+    assert named("two women and three men at work", found) == ["woman", "man"]
+    assert named("An old farmer, a lady", found) == ["woman", "old farmer", "farmer"]  # no category: both, as ever
+    assert named("a small crowd", found) == ["small group", "person"]  # inside one category only
+    assert named("a small crowd before a crowd", found) == ["small group", "crowd", "person"]
+    assert named("the man's hat, a womanly snowman", found) == ["man", "person"]
+    for text, message in (
+        ("gender: woman|lady, man|lady", "'lady' is there twice"),
+        ("gender: woman|lady\ngender: lady", "'lady' is there twice"),
+        ("a: boat\nb: boat", "'boat' is there twice"),
+        ("a: |,|", "no concept"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            read_vocabulary(path)
+
+
+def test_synonyms_and_phrases_are_in_the_signature_and_a_plain_list_has_the_one_it_had(tmp_path):
+    path, seen = tmp_path / "concepts.txt", []
+    for text in ("a: boat, sea", "a: boat|ship, sea", "a: boat, sea|ship", "a: boat, old sea"):
+        path.write_text(text)
+        seen.append(read_vocabulary(path).parameters["vocabulary"])
+    assert len(set(seen)) == 4
+    assert seen[0] == digest([["boat", "sea"], ["a", "a"]], 6)
 
 
 def test_a_detector_calibrated_on_clear_pictures_hardly_errs_and_on_noise_it_says_so():
@@ -356,10 +407,46 @@ def test_a_concept_that_is_dropped_at_a_known_iteration_has_that_median(planned,
     curve = frame[(frame["metric"] == "concept_survival") & (frame["item"] == "all")].set_index("t")["value"]
     assert curve.loc[:4].eq(1).all()
     assert curve.loc[5:].eq(0).all()
-    summary = frame[frame["t"].isna()].set_index("metric")["value"]
+    summary = frame[frame["t"].isna() & (frame["item"] != "thing: boat > house")].set_index("metric")["value"]
     assert summary["concept_survival:median"] == 5
     assert summary["concept_losses"] == summary["concept_births"] == summary["concept_replacements"] == 1
     assert summary["concept_reappearances"] == 0
+
+
+def test_what_gave_way_to_what_is_measured_and_held_against_all_chains_of_the_condition(
+    planned, out, monkeypatch, tmp_path
+):
+    from loopsim.models.mock import MockCaptioner
+
+    calls = iter(range(10_000))
+
+    def describe(self, image, seed):
+        call = next(calls)  # 16 captions an iteration; of the first four chains, which begin with ladies, 2 turn
+        turned = call % 16 < 2 and call // 16 >= 2
+        return ["the", "man's", "hat"] if call % 16 >= 4 or turned else ["two", "women"]
+
+    monkeypatch.setattr(MockCaptioner, "_say", describe)
+    texts = [f"a {'lady' if k < 4 else 'man' if k < 10 else 'boy'} of {'abcdefghijklmnop'[k]}" for k in range(16)]
+    starts = [{"file": str(tmp_path / "starts.csv")}]
+    (tmp_path / "starts.csv").write_text("prompt,who\n" + "".join(f"{text},{text.split()[1]}\n" for text in texts))
+    listed = tmp_path / "concepts.txt"
+    listed.write_text("gender: woman|women|lady, man|men|boy, robot\n")
+    run = run_plan(planned(starts=starts, replicates=1, iterations=4), out)
+    done = CliRunner().invoke(
+        app,
+        ["measure", str(run.path), "--concepts", str(listed), "--by", "who", "--families", "survival", "--no-figures"],
+    )
+    assert done.exit_code == 0, done.output
+    frame = pd.read_parquet(next(run.path.glob("measurements-by-who*"))).query("modality == 'text' and who == 'lady'")
+    whole = frame[frame["t"].isna()].set_index(["metric", "item"])["value"]
+    assert whole["concept_replacements", "gender: woman > man"] == 0.5
+    assert whole["concept_replacements:expected", "gender: woman > man"] == 0.5
+    assert "gender: man > woman" not in whole.index.get_level_values("item")
+    assert whole["concept_to_majority", "gender"] == 1  # of the whole condition, though ladies are alone in their cell
+    shares = frame[frame["metric"] == "concept_share"].set_index(["item", "t"])["value"]
+    assert shares["gender: man"].tolist() == [0, 0, 0, 0.5, 0.5]
+    assert shares["gender: woman"].tolist() == [1, 1, 1, 0.5, 0.5]
+    assert ("gender: robot", 0) not in shares.index
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

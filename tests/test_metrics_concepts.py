@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.concepts import concept_events, first_loss
+from metrics.concepts import concept_events, concept_replacements, first_loss
 from metrics.survival import kaplan_meier
 
 
@@ -61,6 +61,78 @@ def test_prompts_are_the_unit():
     assert often.births.ci_low == pytest.approx(once.births.ci_low)
 
 
+def shown(*chains: str) -> np.ndarray:
+    """Booleans (n, T, C) of chains that show one of a, b, c, or nothing (-), at each iteration."""
+    return np.array([[[c == one for one in "abc"] for c in chain] for chain in chains])
+
+
+def test_replacements_by_hand():
+    # Starts name a, a, b. The first turns into b at t = 2 and goes back; the second into c at t = 3, where one of the
+    # others shows a and one b: no majority. The third turns at t = 3 into c, which nobody else shows before.
+    detected = shown("aba", "aac", "bbc")
+    named = shown("a", "a", "b")[:, 0]
+    got = concept_replacements(detected, named)
+    assert got.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert [e.value for e in got.counts] == pytest.approx([1 / 3] * 3)
+    assert concept_events(detected, named).replacements.value == 1
+    # t = 2, others show a, b: only b can be born, as expected. t = 3: the second can take b or c, and the others show
+    # a and c, so c; the third can take a or c, and the others show a and c, evenly.
+    assert got.expected.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 6])
+    assert "could be born" in got.to_majority[0].undefined
+    # Others that are said: at t = 2 and 3 b is shown by five of six, c by one.
+    others = np.broadcast_to([0, 5, 1], detected.shape)
+    given = concept_replacements(detected, named, others=others)
+    assert given.to_majority[0].value == 0.5  # b for the first, c for the second; of the third it is b that is lost
+    assert given.to_majority_expected[0] == pytest.approx(5 / 6)
+    assert given.expected.tolist() == pytest.approx([5 / 18 + 5 / 18, 1 / 18 + 1 / 18, 1 / 3])
+
+
+def test_the_directions_sum_to_the_total_and_stay_within_categories():
+    rng = np.random.default_rng(2)
+    detected, named = rng.random((30, 12, 6)) < 0.4, rng.random((30, 6)) < 0.4
+    kinds = ["a", "a", "a", "b", "b", "b"]
+    prompts = np.repeat(range(10), 3)
+    got = concept_replacements(detected, named, kinds, prompts)
+    total = concept_events(detected, named, kinds, prompts).replacements
+    assert sum(e.value for e in got.counts) == pytest.approx(total.value)
+    assert {(a // 3, b // 3) for a, b in got.pairs.tolist()} == {(0, 0), (1, 1)}
+    assert {e.n for e in got.counts} == {10}
+    assert len({e.signature for e in got.counts}) == len(got.counts)
+
+
+def chains(rng: np.random.Generator, n: int, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Chains that redraw one of three values from a prior at one iteration in five, begun with each equally often."""
+    state = np.arange(n) % 3
+    named, seen = np.eye(3, dtype=bool)[state], []
+    for _ in range(12):
+        state = np.where(rng.random(n) < 0.2, rng.choice(3, n, p=prior), state)
+        seen.append(np.eye(3, dtype=bool)[state])
+    return np.stack(seen, axis=1), named
+
+
+def test_where_new_values_come_from_the_prior_they_go_to_the_majority_as_often_as_expected():
+    detected, named = chains(np.random.default_rng(3), 600, np.array([0.8, 0.15, 0.05]))
+    got = concept_replacements(detected, named)
+    count = {tuple(pair): e.value for pair, e in zip(got.pairs.tolist(), got.counts, strict=True)}
+    assert count[2, 0] > 3 * count[2, 1] > 0  # the rare turn into the common
+    assert count[0, 2] < count[2, 0] / 3
+    # By then the others are on their way to the prior only, so that they expect a little less than its 0.8 of 0.85
+    # (where the second is lost) or of 0.95 (the third).
+    assert 0.7 < got.to_majority_expected[0] < got.to_majority[0].ci_low
+    assert 0.84 < got.to_majority[0].value < 0.95
+
+
+def test_chains_that_shun_the_majority_fall_below_what_is_expected():
+    rng = np.random.default_rng(4)
+    detected, _ = chains(rng, 300, np.array([0.98, 0.01, 0.01]))
+    minority = np.zeros((60, 12, 3), dtype=bool)
+    minority[:, :6, 1] = minority[:, 6:, 2] = True  # b that turns into c, never into a
+    alone = concept_replacements(minority, minority[:, 0], others=np.broadcast_to(detected.sum(axis=0), minority.shape))
+    assert alone.to_majority[0].value == 0
+    assert alone.to_majority_expected[0] > 0.6
+    assert alone.expected[0] < 0.2 < alone.counts[0].value == 1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -69,6 +141,7 @@ def test_prompts_are_the_unit():
         (lambda: first_loss(np.zeros((0, 3), dtype=bool)), "not empty"),
         (lambda: concept_events(rows("11")[:, :, None], rows("11")), "must be"),
         (lambda: concept_events(rows("11")[:, :, None], rows("1"), ["a", "b"]), "categories"),
+        (lambda: concept_replacements(shown("ab"), shown("a")[:, 0], others=np.ones((1, 1, 3))), "others has shape"),
     ],
 )
 def test_bad_input_is_a_message(call, message: str):

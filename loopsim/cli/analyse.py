@@ -44,7 +44,8 @@ def measure(
         Path | None, typer.Option(metavar="DIR", help="A run that draws steps of this one again: the seed noise.")
     ] = None,
     concepts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Concepts to follow, one a line, or `category: one, two`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Concepts to follow: a line each, or `category: one, two|synonym`."),
     ] = None,
     device: Annotated[str, typer.Option(help="For embedding: auto, cpu, cuda, cuda:1, mps.")] = "auto",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures anew.")] = True,

@@ -13,6 +13,7 @@ from loopsim.compare.cells import Cell, pairs_of
 from loopsim.compare.lines import missing
 from loopsim.compare.records import Comparison, Settings
 from loopsim.measure import concepts
+from loopsim.measure.vocabulary import named_in, vocabulary_of
 from loopsim.presets.entry import of_postcards
 from loopsim.states import Captions, captions
 from loopsim.store import Run
@@ -34,10 +35,10 @@ def survival_lines(runs: Sequence[Run], names: Sequence[str], settings: Settings
     if world:
         detected, _ = concepts.postcard_concepts(pooled)
     else:
-        vocabulary = concepts.vocabulary_of([t for t in table["start_text"].dropna().unique() if t])
+        vocabulary = vocabulary_of([t for t in table["start_text"].dropna().unique() if t])
         if not vocabulary.concepts:
             return []
-        detected = concepts.named_in(texts, vocabulary)
+        detected = named_in(texts, vocabulary)
     lasted = (texts != None).all(axis=1)  # noqa: E711 - element by element
     lines = []
     for first, second in pairs_of(table, settings, len(runs) > 1):

@@ -8,106 +8,29 @@ from __future__ import annotations
 
 import functools
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from loopsim.errors import UsageError
 from loopsim.measure.rows import Row, bare, guarded, missing, row
-from loopsim.seeds import digest
+from loopsim.measure.vocabulary import Vocabulary
 from loopsim.states import Captions, States
-from metrics.concepts import concept_events, first_loss
+from metrics.concepts import concept_events, concept_replacements, first_loss
 from metrics.detection import hidden_survival
+from metrics.resampling import share
 from metrics.result import Estimate, signature
 from metrics.survival import kaplan_meier
-from metrics.text import words
 
-MOST = 200
-"""Content words taken from the starts at most, the most frequent first."""
 _FEWEST_POSITIVES = 20
 
 BoolArray = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Concepts that are looked for."""
-
-    concepts: tuple[str, ...]
-    """A word or a few words each, lower case."""
-    categories: tuple[str, ...]
-    """The category of each; a replacement is within one."""
-
-    @property
-    def parameters(self) -> dict[str, object]:
-        """For the signature of what is measured with it."""
-        return {"vocabulary": digest([list(self.concepts), list(self.categories)], 6)}
-
-
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Concepts from a text file: `concept`, or `category: concept, concept`, a line each; `#` begins a comment.
-
-    Raises:
-        UsageError: the file cannot be read, is empty, or lists a concept twice.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--concepts {path}: cannot be read as UTF-8 text: {error}") from None
-    found: list[tuple[str, str]] = []
-    for line in lines:
-        category, colon, rest = line.partition("#")[0].strip().partition(":")
-        named = (" ".join(words(name)) for name in (rest if colon else category).split(","))
-        found += [(concept, category.strip() if colon else "all") for concept in named if concept]
-    if not found:
-        raise UsageError(f"--concepts {path}: there is no concept in it; write one a line, or `category: one, two`")
-    twice = [name for name, count in Counter(concept for concept, _ in found).items() if count > 1]
-    if twice:
-        raise UsageError(f"--concepts {path}: {twice[0]!r} is there twice")
-    return Vocabulary(tuple(c for c, _ in found), tuple(k for _, k in found))
-
-
-def vocabulary_of(texts: Sequence[str]) -> Vocabulary:
-    """The content words of the starts: three letters or more, no stop words, plurals folded."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    counts = Counter(
-        folded for text in texts for folded in {fold(w) for w in words(text) if len(w) > 2 and not w.isdigit()}
-        if folded not in ENGLISH_STOP_WORDS
-    )  # fmt: skip
-    chosen = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST]]
-    return Vocabulary(tuple(chosen), ("all",) * len(chosen))
-
-
-@functools.lru_cache(maxsize=50_000)
-def fold(word: str) -> str:
-    """A word without its plural ending: boats and boat, ladies and lady, churches and church are one."""
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and re.search(r"(ch|sh|ss|x|z)es$", word):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+IntArray = NDArray[np.int32]
 
 
 # ---- detection -------------------------------------------------------------------------------------------------------
-
-
-def named_in(texts: NDArray[np.object_], vocabulary: Vocabulary) -> BoolArray:
-    """Whether a text names each concept, plurals folded: shape (*texts.shape, C); False where there is no text."""
-    known: dict[str | None, BoolArray] = {None: np.zeros(len(vocabulary.concepts), dtype=bool)}
-    patterns = [f" {' '.join(fold(w) for w in concept.split())} " for concept in vocabulary.concepts]
-    flat = []
-    for text in texts.ravel():
-        if text not in known:
-            said = f" {' '.join(fold(w) for w in words(text))} "
-            known[text] = np.array([pattern in said for pattern in patterns], dtype=bool)
-        flat.append(known[text])
-    return np.array(flat, dtype=bool).reshape(*texts.shape, len(patterns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +84,36 @@ def calibrate(phrases: NDArray[np.float32], pictures: NDArray[np.float32], named
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 
+def shown_by_others(
+    detected: BoolArray, vocabulary: Vocabulary, trajectories: pd.DataFrame, lasted: BoolArray
+) -> IntArray:
+    """How many trajectories of the same condition, but of other starts, show each concept at each iteration.
+
+    Args:
+        detected: shape (N, T, C).
+        vocabulary: the C concepts.
+        trajectories: N rows.
+        lasted: shape (N,), the trajectories to count.
+
+    Returns:
+        Shape (N, T, S), of the S concepts that have a category.
+    """
+    said = vocabulary.categorised
+    out = np.zeros((*detected.shape[:2], len(said)), dtype=np.int32)
+    for _, of_condition in trajectories.assign(row=range(len(trajectories)))[lasted].groupby("condition"):
+        total = detected[of_condition["row"]][:, :, said].sum(axis=0, dtype=np.int32)
+        for _, of_start in of_condition.groupby("start_id"):
+            rows = of_start["row"].to_numpy()
+            out[rows] = total - detected[rows][:, :, said].sum(axis=0, dtype=np.int32)
+    return out
+
+
 def survival_rows(
     detected: BoolArray,
     named: BoolArray,
     vocabulary: Vocabulary,
     starts: NDArray[np.object_],
+    others: IntArray,
     errors: tuple[float, float],
     confirm: int,
 ) -> Iterator[Row]:
@@ -176,6 +124,7 @@ def survival_rows(
         named: shape (n, C), what the starts name.
         vocabulary: the C concepts.
         starts: shape (n,).
+        others: shape (n, T, S), how many trajectories show each concept, as `shown_by_others` counts them.
         errors: shares of misses and of false alarms; (0, 0) for an exact parse.
         confirm: iterations of absence in a row that count as a loss.
     """
@@ -195,6 +144,9 @@ def survival_rows(
         i, c = np.nonzero(named)
         yield from guarded("concept_survival_modelled", n, lambda: _modelled(detected[i, :, c], starts[i], errors))
     yield from guarded("concept_losses", n, lambda: _events(detected, named, vocabulary, starts))
+    yield from guarded("concept_replacements", n, lambda: _replacements(detected, named, vocabulary, starts, others))
+    if vocabulary.listed:
+        yield from guarded("concept_share", n, lambda: _shares(detected, named, vocabulary, starts, errors))
 
 
 def _survival(
@@ -244,6 +196,42 @@ def _events(
         why = "the interval is of the whole run's count"
         yield bare("concept_losses", float(lost), n, {"by": "iteration"}, why, t)
         yield bare("concept_births", float(born), n, {"by": "iteration"}, why, t)
+
+
+def _replacements(
+    detected: BoolArray, named: BoolArray, vocabulary: Vocabulary, starts: NDArray[np.object_], others: IntArray
+) -> Iterator[Row]:
+    """What gave way to what, within the categories that are said; a pair that never occurs has no row."""
+    said = vocabulary.categorised
+    if not said:
+        return
+    categories = [vocabulary.categories[c] for c in said]
+    found = concept_replacements(detected[:, :, said], named[:, said], categories, starts, others=others)
+    units = len(set(starts))
+    drawn = {"by": "other-starts"}
+    for (lost, born), count, expected in zip(found.pairs, found.counts, found.expected, strict=True):
+        a, b = (vocabulary.concepts[said[c]] for c in (lost, born))
+        item = f"{categories[lost]}: {a} > {b}"
+        yield row("concept_replacements", count, item=item)
+        why = "it is what the other chains would give, to hold the count against"
+        yield bare("concept_replacements:expected", float(expected), units, drawn, why, item=item)
+    for category in dict.fromkeys(categories):
+        estimate, chance = found.to_majority[category], found.to_majority_expected[category]
+        yield row("concept_to_majority", estimate, item=category)
+        why = "it is what the other chains would give, to hold the share against"
+        yield bare("concept_to_majority:expected", chance, estimate.n, drawn, why, item=category)
+
+
+def _shares(
+    detected: BoolArray, named: BoolArray, vocabulary: Vocabulary, starts: NDArray[np.object_],
+    errors: tuple[float, float],
+) -> Iterator[Row]:  # fmt: skip
+    """Share of trajectories that show a concept, of those that any shows; of captions from the start on."""
+    whole = np.concatenate([named[:, None], detected], axis=1)
+    for c in np.flatnonzero(whole.any(axis=(0, 1))):
+        item = f"{vocabulary.categories[c]}: {vocabulary.concepts[c]}"
+        for t in range(0 if errors == (0.0, 0.0) else 1, whole.shape[1]):
+            yield row("concept_share", share(whole[:, t, c], starts, name="concept_share"), t, item)
 
 
 def postcard_concepts(captions: Captions) -> tuple[BoolArray, Vocabulary]:

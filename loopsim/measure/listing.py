@@ -48,6 +48,7 @@ CURVES: dict[str, str] = {
     "concept_survival_modelled": "the same behind the detector's errors",
     "concept_losses": "losses of named concepts a trajectory",
     "concept_births": "first appearances of concepts not named, a trajectory",
+    "concept_share": "share of trajectories that name or show a concept",
     "attribute_entropy": "postcards: mean entropy of the five attributes named, bits",
     **{f"{name}_entropy": f"postcards: entropy of the {name} named, bits" for name in ATTRIBUTES},
 }
@@ -109,6 +110,9 @@ METRICS: dict[str, str] = {
     "concept_return_rate": "hazard of coming back per iteration",
     "concept_reappearances": "returns of named concepts a trajectory",
     "concept_replacements": "losses with a birth of the same category, a trajectory",
+    "concept_replacements:expected": "the same, were they drawn from what the chains of other starts show",
+    "concept_to_majority": "share of replacements by what the chains of other starts show most",
+    "concept_to_majority:expected": "the same, were they drawn from what those chains show",
     "detector_miss": "share of present concepts that the detector misses",
     "detector_false_alarm": "share of absent concepts that it reports",
     "attribution": "ω²: share of the variance of a response, for these models and settings only",

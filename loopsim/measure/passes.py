@@ -19,6 +19,7 @@ from loopsim.measure.cells import Cell, cells_of, checked, first_fitted, key_col
 from loopsim.measure.redraws import Redraws, find_redraws
 from loopsim.measure.rows import COLUMNS, Row, guarded, missing
 from loopsim.measure.tasks import Task, carried_out
+from loopsim.measure.vocabulary import Vocabulary, named_in, read_vocabulary, vocabulary_of
 from loopsim.presets.entry import of_postcards
 from loopsim.records import NO_CONTROL
 from loopsim.states import Captions, States, captions, embedders_of, states
@@ -46,7 +47,7 @@ class Options:
     redraws: Path | None = None
     """A run that branches from steps of this one, with 2 or more replicates: the seed noise of those steps."""
     concepts: Path | None = None
-    """A file of concepts; see `loopsim.measure.concepts.read_vocabulary`."""
+    """A file of concepts; see `loopsim.measure.vocabulary.read_vocabulary`."""
     jobs: int = 0
     """Processes; as many as there are cores for a large run, one for a small one, where 0."""
     on_note: Callable[[str], None] = field(default=lambda _: None)
@@ -155,30 +156,35 @@ class _Pass:
                 ):
                     yield Task(cell.keys | keys, make)
 
-    def _text_detection(self) -> tuple[NDArray[np.bool_], concepts.Vocabulary] | None:
+    def _text_detection(self) -> tuple[NDArray[np.bool_], Vocabulary] | None:
         """Which concepts every caption names, shape (N, T, C)."""
         if not len(self.captions.ts) or (self.captions.texts == None).all():  # noqa: E711 - element by element
             return None
         if self.options.concepts is not None:
-            vocabulary = concepts.read_vocabulary(self.options.concepts)
+            vocabulary = read_vocabulary(self.options.concepts)
         elif self.world:
             return concepts.postcard_concepts(self.captions)
         else:
-            vocabulary = concepts.vocabulary_of([t for t in self.trajectories["start_text"].dropna().unique() if t])
+            vocabulary = vocabulary_of([t for t in self.trajectories["start_text"].dropna().unique() if t])
         if not vocabulary.concepts:
             return None
-        return concepts.named_in(self.captions.texts, vocabulary), vocabulary
+        return named_in(self.captions.texts, vocabulary), vocabulary
 
-    def _survival_in_texts(self, detected: NDArray[np.bool_], vocabulary: concepts.Vocabulary) -> Iterator[Task]:
+    def _survival_in_texts(self, detected: NDArray[np.bool_], vocabulary: Vocabulary) -> Iterator[Task]:
         keys = {"modality": "text", "embedder": None}
         one = concepts.after_start(self.captions)
-        spoken = self.captions.texts != None  # noqa: E711 - element by element
+        whole = (self.captions.texts[:, one - 1 :] != None).all(axis=1)  # noqa: E711 - element by element
+        if not whole.any() or detected.shape[1] <= one:
+            return
+        starts = self.trajectories["start_id"].to_numpy(dtype=object)
+        others = concepts.shown_by_others(detected[:, one:], vocabulary, self.trajectories, whole)
         for cell in self.cells:
-            lasted = cell.rows & spoken[:, one - 1 :].all(axis=1)
-            if lasted.any() and detected.shape[1] > one:
-                starts = self.trajectories["start_id"].to_numpy(dtype=object)[lasted]
+            lasted = cell.rows & whole
+            if lasted.any():
                 seen, named = detected[lasted, one:], detected[lasted, one - 1]
-                make = partial(concepts.survival_rows, seen, named, vocabulary, starts, (0.0, 0.0), 1)
+                make = partial(
+                    concepts.survival_rows, seen, named, vocabulary, starts[lasted], others[lasted], (0.0, 0.0), 1
+                )
                 yield Task(cell.keys | keys, make, vocabulary.parameters)
 
     # ---- vectors -------------------------------------------------------------------------------------------------
@@ -267,22 +273,27 @@ class _Pass:
         one = concepts.after_start(found)
         if one >= len(found.ts):  # nothing was drawn after the start
             return
-        lasted = found.present[:, one:].all(axis=1)
+        lasted = np.asarray(found.present[:, one:].all(axis=1))
         detector: concepts.Detector | str
         try:
             phrases = embed_phrases(self.run, found.embedder, [f"a picture of {c}" for c in vocabulary.concepts])
             detector = concepts.calibrate(phrases, found.vectors[lasted, one], named[lasted])
         except ModelError as error:
             detector = f"the embedder cannot be loaded here: {error}"
+        if isinstance(detector, str):
+            for cell in self.cells:
+                yield Task(cell.keys, partial(_one, missing("concept_survival", int(cell.rows.sum()), detector)))
+            return
+        seen = np.stack([detector.detect(chain) for chain in found.vectors[:, one:]])  # one at a time: scores are large
+        others = concepts.shown_by_others(seen, vocabulary, self.trajectories, lasted)
+        errors = (detector.miss, detector.false_alarm)
         for cell in self.cells:
             mine = cell.rows & lasted
-            if isinstance(detector, str):
-                yield Task(cell.keys, partial(_one, missing("concept_survival", int(cell.rows.sum()), detector)))
-            elif mine.any():
-                seen = detector.detect(found.vectors[mine, one:])
-                errors = (detector.miss, detector.false_alarm)
-                starts = found.starts[mine]
-                make = partial(concepts.survival_rows, seen, named[mine], vocabulary, starts, errors, 2)
+            if mine.any():
+                make = partial(
+                    concepts.survival_rows, seen[mine], named[mine], vocabulary, found.starts[mine], others[mine],
+                    errors, 2,
+                )  # fmt: skip
                 yield Task(cell.keys, make, vocabulary.parameters)
 
     def _attribution(self, found: States) -> Iterator[Task]:
