@@ -159,6 +159,12 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...], list[dict[str, Any]], Cal
     ),
     (attractors.density_clusters, (ROWS,), [{}, {"min_cluster_size": 3}, {"min_samples": 2}], lambda c: c.signature),
     (concepts.concept_events, (SEEN[:, :, None], SEEN[:, :1]), [{}, {"seed": 1}], lambda c: c.losses.signature),
+    (
+        concepts.concept_replacements,
+        (SEEN.reshape(12, 10, 2), np.tile([True, False], (12, 1))),
+        [{}, {"seed": 1}],
+        lambda c: c.counts[0].signature,
+    ),
 ]  # fmt: skip
 
 
