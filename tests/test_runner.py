@@ -319,8 +319,13 @@ def test_jpeg_captions_describe_the_stored_pixels(planned, out):
 
 def test_two_writers_cannot_hold_one_run(planned, out):
     run = run_plan(planned(iterations=1), out)
-    with run.writing(), pytest.raises(UsageError, match="another process is writing"):
-        run_plan(planned(iterations=2), out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with run.writing():
+        before[out / ".lock"] = (out / ".lock").read_bytes()
+        with pytest.raises(UsageError, match="another process is writing"):
+            run_plan(planned(iterations=2), out)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    run_plan(planned(iterations=1), out)
 
 
 def test_the_number_of_threads_is_kept_when_a_run_goes_on(planned, out):

@@ -20,7 +20,7 @@ from loopsim.records import ModelSpec
 from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
-from loopsim.store import Run, Share, create_run, open_run
+from loopsim.store import Run, Share, carrying_out, create_run, open_run
 from loopsim.store.spans import missing
 
 
@@ -89,7 +89,7 @@ def run_plan(
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
     if share is not None and not unfinished(plan, run, share):
         return run  # without a look at who else is writing: the last to end may be measuring
-    with run.writing(share):
+    with carrying_out(run, plan, share):
         spans = unfinished(plan, run, share, pictures=seam is not carry_on)
         if spans:
             for spec in specs:

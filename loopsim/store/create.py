@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -12,21 +13,22 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from loopsim.errors import OtherExperimentError
+from loopsim.errors import OtherExperimentError, RunBusy
 from loopsim.plan import Plan
 from loopsim.records import Start
-from loopsim.store import checksums, shards
+from loopsim.store import checksums, lock, shards
 from loopsim.store.diff import describe_difference
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
+from loopsim.store.shares import FOLDER, Share, holders
 from loopsim.store.tables import uniform_columns
 
 
 def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
     """The run directory of a plan: made, or the one that is there already where it holds the same experiment.
 
-    `iterations` may be higher than before (the run is extended); name, description, embedders and batch sizes are not
-    part of what makes a run, and may change. Several processes may do so at once: the first one makes it.
+    Nothing is changed in a run that is there, unless it is blank; `carrying_out` takes over what may change. Several
+    processes may do so at once: the first one makes it.
 
     Args:
         path: the directory.
@@ -36,31 +38,114 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
 
     Raises:
         OtherExperimentError: the directory holds something else; the message shows the difference.
+        RunBusy: it is blank, of another plan, and another process is writing to it.
         StoreError: the disk refuses.
     """
     resolved = _with_starts(plan)
-    if (path / "manifest.json").exists():
-        there = open_run(path)
-        if there.imported is not None:
-            raise OtherExperimentError(
-                f"{path} was imported from {there.imported}; loopsim did not make it and cannot go on with it. Choose "
-                f"another --out; to go on from one of its steps, write starts: {{from: [{path}/TRAJECTORY/t]}}"
-            )
-        if not there.is_blank() or _cohorts(plan) == there.cohorts:
-            _same_models(there, provenance)
-            return _continue(there, plan, resolved)
-        with there.writing():  # nothing was made yet, as when a model could not be loaded: begin anew
-            for shard in shards.list_shards(path / "steps"):
-                shard.path.unlink()
-            checksums.forget(path / "steps")
-            (path / "manifest.json").unlink()
-    elif path.exists() and (not path.is_dir() or _occupied(path)):
-        if (path / "manifest.json").exists():  # another share has made it meanwhile
-            return create_run(path, plan, provenance, threads)
+    there = _there(path, plan, provenance, resolved)  # first without a trace in what may be no run
+    if there is not None:
+        return there
+    with shards.storing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with lock.beginning(path):
+        there = _there(path, plan, provenance, resolved)  # another process may have made it meanwhile
+        if there is not None:
+            return there
+        if (path / "manifest.json").exists():
+            _clear(open_run(path), plan, resolved)
+        return _made(path, plan, provenance, threads, resolved)
+
+
+@contextlib.contextmanager
+def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[None]:
+    """Hold a run, or a share of it, for writing, and take over from the plan what may change in it.
+
+    `iterations` may be higher than before (the run is extended); name, description, embedders and batch sizes are not
+    part of what makes a run. A process that is refused has changed nothing.
+
+    Raises:
+        OtherExperimentError: the run holds another experiment by now.
+        RunBusy: another process is writing to it; or shares of it are being written with fewer iterations.
+        StoreError: the disk refuses.
+    """
+    with contextlib.ExitStack() as stack:
+        with lock.beginning(run.path):
+            now, resolved = open_run(run.path), _with_starts(plan)
+            _compare(now, plan, resolved)
+            if plan.experiment.iterations != now.iterations:
+                _alone(now, plan.experiment.iterations)
+            run.manifest = now.manifest
+            stack.enter_context(run.writing(share))
+            if dict(resolved) != dict(now.experiment):
+                shards.write_table(run.path / "trajectories.parquet", trajectory_table(plan))  # groups may be renamed
+                _write_yaml(run.path, resolved)
+                now = open_run(run.path)
+            run.experiment = now.experiment
+        yield
+
+
+def _there(path: Path, plan: Plan, provenance: Mapping[str, object], resolved: Mapping[str, Any]) -> Run | None:
+    """The run of this plan that is there already; None where one may be made.
+
+    Raises:
+        OtherExperimentError: there is something else.
+    """
+    made = path / "manifest.json"
+    # Twice: another process may make it while this one looks.
+    if not made.exists() and path.exists() and (not path.is_dir() or _occupied(path)) and not made.exists():
         raise OtherExperimentError(f"{path}: exists and is not a run; choose another --out{_hint(path)}")
+    if not made.exists():
+        return None
+    run = open_run(path)
+    if run.imported is not None:
+        raise OtherExperimentError(
+            f"{path} was imported from {run.imported}; loopsim did not make it and cannot go on with it. Choose "
+            f"another --out; to go on from one of its steps, write starts: {{from: [{path}/TRAJECTORY/t]}}"
+        )
+    if run.is_blank() and _cohorts(plan) != run.cohorts:
+        return None
+    _same_models(run, provenance)
+    _compare(run, plan, resolved)
+    return run
+
+
+def _compare(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
+    if _cohorts(plan) != run.cohorts or plan.experiment.iterations < run.iterations:
+        difference = describe_difference(run.experiment, resolved)
+        raise OtherExperimentError(
+            f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
+            "  Choose another --out, or make the experiment what it was (iterations may be raised)."
+        )
+
+
+def _alone(run: Run, iterations: int) -> None:
+    """Refuse to extend a run while others write shares of it: they would end before, and could not be resumed."""
+    for other, holder in holders(run.path).items():
+        if holder.held:
+            raise RunBusy(
+                f"{run.path}: shard {other} of this run is being written{holder} with iterations={run.iterations}, and "
+                f"here it is {iterations}: use the same, or wait for it to end; nothing was changed"
+            )
+
+
+def _clear(blank: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
+    """Take away a run of which nothing was made, as when a model could not be loaded."""
+    with blank.writing():
+        if not blank.is_blank():  # a process that held it until now has made something
+            _compare(blank, plan, resolved)
+        for shard in shards.list_shards(blank.path / "steps"):
+            shard.path.unlink()
+        checksums.forget(blank.path / "steps")
+        (blank.path / "manifest.json").unlink()
+
+
+def _made(
+    path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None, resolved: Mapping[str, Any]
+) -> Run:
+    """A new run; only in `lock.beginning`, so that no other process writes the same files."""
     with shards.storing(path):
         for folder in ("steps", "starts"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+            (path / folder).mkdir(exist_ok=True)
         for start in plan.starts:
             if start.image is not None:
                 shards.write_bytes(path / _kept_image(start), start.image.read_bytes())
@@ -76,8 +161,8 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
         "provenance": dict(provenance),
     }
     # Last: a directory with a manifest is a run, one without is nothing yet.
-    if not shards.write_once(path / "manifest.json", manifest_bytes(manifest)):
-        return create_run(path, plan, provenance, threads)  # another shard was first: go on with its run
+    if not shards.write_once(path / "manifest.json", manifest_bytes(manifest)):  # a file system without locks
+        return create_run(path, plan, provenance, threads)
     return open_run(path)
 
 
@@ -87,9 +172,12 @@ def _hint(path: Path) -> str:
 
 
 def _occupied(path: Path) -> bool:
-    """Whether a directory holds anything that a killed `create_run` would not have left."""
-    ours = {"steps", "starts", "experiment.yaml", "trajectories.parquet"}
-    return any(p.name not in ours and not p.name.startswith(".tmp-") for p in path.iterdir())
+    """Whether a directory holds anything that a process that was killed while it made a run would not have left."""
+    ours = {"steps", "starts", "experiment.yaml", "trajectories.parquet", lock.NAME, lock.BEGIN, FOLDER}
+    stray = {p.name for p in path.iterdir() if p.name not in ours and not p.name.startswith(".tmp-")}
+    if (path / "experiment.yaml").exists():  # of a blank run that was being taken away
+        stray -= {p.name for p in path.glob("log*.jsonl")}
+    return bool(stray or shards.list_shards(path / "steps"))
 
 
 def _write_yaml(path: Path, resolved: Mapping[str, Any]) -> None:
@@ -128,19 +216,6 @@ def _weights(provenance: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, An
         for part in model.get("parts") or ():
             found = part.get("files") or {}, part.get("commit")
             yield (f"{part['part']} (for {model['role']} {model['model']})", part["location"], None), found
-
-
-def _continue(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> Run:
-    if _cohorts(plan) != run.cohorts or plan.experiment.iterations < run.iterations:
-        difference = describe_difference(run.experiment, resolved)
-        raise OtherExperimentError(
-            f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
-            "  Choose another --out, or make the experiment what it was (iterations may be raised)."
-        )
-    if dict(resolved) != dict(run.experiment):
-        shards.write_table(run.path / "trajectories.parquet", trajectory_table(plan))  # groups may be renamed
-        _write_yaml(run.path, resolved)
-    return open_run(run.path)
 
 
 def _kept_image(start: Start) -> str:

@@ -16,8 +16,12 @@ from loopsim.store.shards import storing
 
 NAME = ".lock"
 """The file of a run directory that is locked; while it is, it holds `HOST PID`."""
+BEGIN = ".begin"
+"""The file that is locked for the moment in which a process makes a run, or joins those who write to it."""
 _TRIES, _PAUSE = 5, 0.05
 """Asking whether a run is being written to holds the lock for a moment: a writer tries again before it gives up."""
+_PATIENCE = 60.0
+"""Seconds to wait for others to begin: long enough to copy thousands of start pictures."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,31 @@ def holding(path: Path, unlocked: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def beginning(path: Path) -> Iterator[None]:
+    """Be the only one that makes a run in this directory, or joins those who write to it: for a moment, others wait.
+
+    What holds for all writers (the experiment, the cohorts) is read, compared and written in here. Where the file
+    system has no locks, nobody waits.
+
+    Raises:
+        RunBusy: another process takes very long to begin.
+        StoreError: the file cannot be made.
+    """
+
+    def busy(holder: Holder) -> str:
+        return f"{path}: another process is beginning with this run{holder}; wait for it"
+
+    with holding_file(path / BEGIN, busy, lambda _: None, patience=_PATIENCE):
+        yield
+
+
+@contextlib.contextmanager
 def holding_file(
-    file: Path, busy: Callable[[Holder], str], unlocked: Callable[[str], None], shared: bool = False
+    file: Path,
+    busy: Callable[[Holder], str],
+    unlocked: Callable[[str], None],
+    shared: bool = False,
+    patience: float = _TRIES * _PAUSE,
 ) -> Iterator[None]:
     """Hold a lock file, and write into it who holds it.
 
@@ -71,6 +98,7 @@ def holding_file(
         busy: what is said where another holds it.
         unlocked: called with the reason where the file system has no locks.
         shared: hold it beside others who share it; then nobody's name is written.
+        patience: seconds to wait for another who holds it.
 
     Raises:
         RunBusy: another process holds it.
@@ -80,7 +108,7 @@ def holding_file(
         with storing(file):
             handle = stack.enter_context(file.open("a+"))
         locked = False
-        for more in reversed(range(_TRIES)):
+        for more in reversed(range(round(patience / _PAUSE))):
             try:
                 fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 locked = True

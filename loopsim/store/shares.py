@@ -73,18 +73,23 @@ def holding_share(path: Path, share: Share, unlocked: Callable[[str], None]) -> 
         RunBusy: somebody writes this share, or the whole run, or shares of another number.
         StoreError: a lock file cannot be made.
     """
-    with storing(path / FOLDER):
-        (path / FOLDER).mkdir(exist_ok=True)
+    _same_number(path, share)  # before its file is there: what was begun last is what `status` tells of
     own = path / FOLDER / f"{share.name}.lock"
-    with lock.holding_file(path / lock.NAME, _busy(path, "this run"), unlocked, shared=True):  # noqa: SIM117 - in order
+    with lock.holding_file(path / lock.NAME, _busy(path, "this run"), unlocked, shared=True):
+        with storing(path / FOLDER):
+            (path / FOLDER).mkdir(exist_ok=True)
         with lock.holding_file(own, _busy(path, f"shard {share} of this run"), unlocked):
-            for other, holder in holders(path).items():
-                if holder.held and other.n != share.n:
-                    raise RunBusy(
-                        f"{path}: shard {other} of this run is being written{holder}, and {share} would share some of "
-                        f"its cohorts: use --shard I/{other.n}, or wait for it to end"
-                    )
+            _same_number(path, share)
             yield
+
+
+def _same_number(path: Path, share: Share) -> None:
+    for other, holder in holders(path).items():
+        if holder.held and other.n != share.n:
+            raise RunBusy(
+                f"{path}: shard {other} of this run is being written{holder}, and {share} would share some of "
+                f"its cohorts: use --shard I/{other.n}, or wait for it to end"
+            )
 
 
 def _busy(path: Path, what: str) -> Callable[[lock.Holder], str]:

@@ -1,0 +1,218 @@
+"""Making and extending a run: one experiment wins, whoever is refused changes nothing, a kill leaves no dead end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopsim.errors import OtherExperimentError, RunBusy
+from loopsim.records import Failure
+from loopsim.runner import run_plan
+from loopsim.store import Run, Share, carrying_out, create, create_run, open_run
+from loopsim.store.shares import latest
+from tests.test_runner import contents
+
+FAILURE = Failure("aa", 1, "generator", "mock", "ValueError: no", "")
+
+
+def every_file(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    before = every_file(path)
+    yield
+    assert every_file(path) == before
+
+
+# ---- refused ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [None, Share(1, 2)])
+def test_who_would_extend_a_run_that_is_being_written_is_refused_and_has_changed_nothing(planned, out, share):
+    run = run_plan(planned(iterations=1), out)
+    with run.writing():
+        with unchanged(out), pytest.raises(RunBusy, match="another process is writing"):
+            run_plan(planned(iterations=2), out, share=share)
+        with unchanged(out), pytest.raises(RunBusy, match="another process is writing"):
+            run_plan(planned(iterations=2, name="renamed", starts=planned().experiment.starts), out)
+    run_plan(planned(iterations=1), out)  # what was being written can still go on
+
+
+@pytest.mark.parametrize("share", [None, Share(1, 2), Share(2, 2)])
+def test_shares_that_are_being_written_keep_their_iterations(planned, out, share):
+    plan = planned(cohort=1, iterations=2)
+    run = create_run(out, plan, {})
+    with carrying_out(run, plan, Share(1, 2)):
+        said = (
+            r"shard 1/2 of this run is being written \(process .*\) with iterations=2, and here it is 3: use the same"
+        )
+        with unchanged(out), pytest.raises(RunBusy, match=said):
+            run_plan(planned(cohort=1, iterations=3), out, share=share)
+        if share == Share(2, 2):
+            run_plan(plan, out, share=share)
+    run_plan(planned(cohort=1, iterations=3), out, share=share)
+    assert open_run(out).iterations == 3
+
+
+def test_shares_of_another_number_leave_no_trace(planned, out):
+    run = create_run(out, planned(cohort=1), {})
+    with run.writing(Share(1, 2)):
+        with unchanged(out), pytest.raises(RunBusy, match="use --shard I/2"):
+            run_plan(planned(cohort=1), out, share=Share(1, 3))
+        assert latest(out) == [Share(1, 2), Share(2, 2)]
+
+
+def test_shares_that_extend_a_run_at_the_same_moment_all_go_on(planned, out):
+    create_run(out, planned(cohort=1, iterations=1), {})
+    longer, together = planned(cohort=1, iterations=2), threading.Barrier(4)
+
+    def extend(i: int) -> int:
+        run = open_run(out)
+        with carrying_out(run, longer, Share(i, 4)):
+            together.wait(30)
+            return run.iterations
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(extend, (1, 2, 3, 4))) == [2, 2, 2, 2]
+
+
+def test_an_experiment_that_was_made_just_before_wins_and_is_unchanged(planned, out, monkeypatch):
+    real, before = create.lock.beginning, {}
+
+    def late(path: Path) -> Any:
+        if not before:
+            before.update({"": b""})
+            run_plan(planned(), out)  # between the check and the writing
+            before.update(every_file(out))
+        return real(path)
+
+    monkeypatch.setattr(create.lock, "beginning", late)
+    with pytest.raises(OtherExperimentError, match=r"nothing was changed\. It differs in\n    seed: there 7, here 8"):
+        run_plan(planned(seed=8), out)
+    assert every_file(out) == {name: data for name, data in before.items() if name}
+    assert contents(run_plan(planned(), out)) == contents(open_run(out))
+
+
+def test_of_several_experiments_at_the_same_moment_one_is_carried_out(planned, tmp_path):
+    plans = [planned(seed=seed, iterations=1, starts=["a boat", f"house {seed}"]) for seed in range(6)]
+
+    def attempt(plan: Any) -> Run | None:
+        run = None
+        with contextlib.suppress(OtherExperimentError, RunBusy):
+            run = create_run(tmp_path / "run", plan, {})
+            with carrying_out(run, plan):
+                run.record_failure("c0000", FAILURE)  # not blank from here on
+                return run
+        return None
+
+    with ThreadPoolExecutor(6) as threads:
+        carried = list(threads.map(attempt, plans))
+    (winner,) = [k for k in range(6) if carried[k] is not None]
+    run = open_run(tmp_path / "run")
+    assert run.experiment["seed"] == winner
+    ids = {t.id for t in plans[winner].trajectories}
+    assert {t for members in run.cohorts.values() for t in members} == ids == set(run.trajectories()["trajectory_id"])
+
+
+# ---- killed ----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@contextlib.contextmanager
+def killed_at(k: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """End at the k-th time that a name in a folder changes; the list holds how many there have been."""
+    count = [0]
+
+    def ending(real: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*args: Any, **options: Any) -> Any:
+            count[0] += 1
+            if count[0] >= k:  # what tidies up behind an exception does not happen either
+                raise Killed
+            return real(*args, **options)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "link", "unlink", "mkdir"):
+            patch.setattr(os, name, ending(getattr(os, name)))
+        for name in ("unlink", "mkdir"):
+            patch.setattr(Path, name, ending(getattr(Path, name)))
+        yield count
+
+
+def moments(attempt: Callable[[int], bool]) -> int:
+    """Attempt with a kill at the first, second, … change until none is left; how many there were."""
+    for k in range(1, 100):
+        if not attempt(k):
+            return k - 1
+    raise AssertionError("no end")
+
+
+def test_a_run_that_was_killed_while_it_was_made_can_be_made_again(planned, tmp_path, monkeypatch):
+    whole = contents(run_plan(planned(iterations=1), tmp_path / "whole"))
+
+    def attempt(k: int) -> bool:
+        out = tmp_path / str(k)
+        with killed_at(k, monkeypatch) as count, contextlib.suppress(Killed):
+            create_run(out, planned(seed=8), {})
+        if count[0] < k:
+            return False
+        if not (out / "manifest.json").exists():  # not a run yet: another experiment may be made there
+            assert contents(run_plan(planned(iterations=1), out)) == whole
+        else:
+            assert len(run_plan(planned(seed=8), out).steps(["t"])) == 30
+        return True
+
+    assert moments(attempt) >= 8
+
+
+def test_a_blank_run_that_was_killed_while_it_was_replaced_can_be_made_again(planned, tmp_path, monkeypatch):
+    whole = contents(run_plan(planned(iterations=1), tmp_path / "whole"))
+
+    def attempt(k: int) -> bool:
+        out = tmp_path / str(k)
+        blank = create_run(out, planned(seed=8), {})
+        with blank.writing():
+            blank.log("start", pinned={"threads": 1})
+        with killed_at(k, monkeypatch) as count, contextlib.suppress(Killed):
+            create_run(out, planned(seed=9), {})
+        if count[0] < k:
+            return False
+        assert contents(run_plan(planned(iterations=1), out)) == whole
+        return True
+
+    assert moments(attempt) >= 6
+
+
+def test_an_extension_that_was_killed_can_be_given_again(planned, tmp_path, monkeypatch):
+    def attempt(k: int) -> bool:
+        out = tmp_path / str(k)
+        run, longer = create_run(out, planned(iterations=1), {}), planned(iterations=2)
+        with killed_at(k, monkeypatch) as count, contextlib.suppress(Killed), carrying_out(run, longer):
+            pass
+        if count[0] < k:
+            return False
+        assert {int(t) for t in run_plan(longer, out).steps(["t"])["t"]} == {0, 1, 2}
+        return True
+
+    assert moments(attempt) >= 2
+
+
+def test_stored_steps_without_a_manifest_are_nobodys_to_take(planned, out):
+    run_plan(planned(), out)
+    for name in ("manifest.json", "log.jsonl", "measurements.parquet"):
+        (out / name).unlink(missing_ok=True)
+    with unchanged(out), pytest.raises(OtherExperimentError, match=r"exists and is not a run; .* `loopsim verify"):
+        create_run(out, planned(seed=8), {})
