@@ -96,10 +96,10 @@ _ENTROPY = (
 )
 _ORIGIN = tuple(
     Column(heading, metric, "whole", modality, digits=digits)
-    for modality in ("text", "image")
+    for modality, what in (("text", "texts"), ("image", "pictures"))
     for heading, metric, digits in (
-        (f"time to lose it, {modality}s", "time_to_lose_origin", 0),
-        ("never lost by the end", "time_to_lose_origin:never", 2),
+        (f"{what}: time to lose it", "time_to_lose_origin", 0),
+        (f"{what}: never lost by the end", "time_to_lose_origin:never", 2),
     )
 )
 _CLUSTERS = (
