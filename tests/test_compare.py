@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from loopsim.cli import app
 from loopsim.compare import MEASURES, Settings, _adjusted, compare_runs
+from loopsim.compare.cells import said
 from loopsim.embed import embed_run
 from loopsim.errors import UsageError
 from loopsim.exchange import import_run
@@ -93,6 +94,30 @@ def test_groups_that_share_no_starts_are_compared_unpaired(imported):
     assert (line.paired, line.starts, line.verdict) == (False, 28, "differs")
     with pytest.raises(UsageError, match="one cell only"):
         compare_runs([run])
+
+
+@pytest.mark.parametrize("reference", ["not set", "2", "2.0", None])
+def test_a_setting_that_is_not_set_is_called_so_and_a_whole_number_has_no_point(planned, tmp_path, reference):
+    plan = planned(starts=["a sea", "a house"], captioner=[{"model": "mock"}, {"model": "mock", "max_words": [2, 4]}])
+    run = run_plan(plan, tmp_path / "run")
+    embed_run(run, "mock")
+    measures = ("late distance", "survival")
+    lines, _ = compare_runs(
+        [run], Settings(by="captioner.max_words", reference=reference, measures=measures, n_permutations=19)
+    )
+    expected = {
+        "not set": {("not set", "2"), ("not set", "4")},
+        None: {("not set", "2"), ("not set", "4"), ("2", "4")},
+    }.get(reference, {("2", "not set"), ("2", "4")})
+    assert {(line.first, line.second) for line in lines} == expected
+    with pytest.raises(UsageError, match="'3' is none of the cells: not set; 2; 4"):
+        compare_runs([run], Settings(by="captioner.max_words", reference="3", measures=measures))
+
+
+def test_numbers_with_a_fraction_and_words_are_called_as_they_are():
+    assert [said(v) for v in (0.7, 2.0, 1e300, "2.0", True, None, math.nan, pd.NA, math.inf)] == [
+        "0.7", "2", "1e+300", "2.0", "True", "not set", "not set", "not set", "inf",
+    ]  # fmt: skip
 
 
 def test_runs_are_compared_by_their_shared_starts(imported):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from loopsim.errors import UsageError
 from loopsim.measure.cells import key_columns
 from loopsim.records import NO_CONTROL
 
+NOT_SET = "not set"
+"""The name of a cell whose setting has no value, such as `max_words` where nothing is cut."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
@@ -25,6 +29,29 @@ class Cell:
     """Of the column that cells differ in: what `--reference` may say instead of the name."""
     rows: NDArray[np.bool_]
     starts: frozenset[str]
+
+    def is_called(self, wanted: str) -> bool:
+        """Whether `--reference` may mean this one: its name or its value; `0` and `0.0` are one number."""
+        return wanted in (self.name, self.value) or _number(wanted) == self.value
+
+
+def said(value: object) -> str:
+    """A setting's value as a cell is called: whole numbers without a point, `not set` where there is none.
+
+    A column in which some cells have no value holds the whole numbers of the others as floats.
+    """
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return NOT_SET
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def _number(text: str) -> str | None:
+    try:
+        return said(float(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def cells_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator[list[Cell]]:
@@ -43,14 +70,14 @@ def cells_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator
         family = (table[fixed] == block) & (arms == arm)
         cells = []
         for (run, value), rows in table[family].groupby(["run", by], sort=False, dropna=False):
-            parts = [str(run)] * several + [str(value)] * (not several or table[by].nunique() > 1)
+            parts = [str(run)] * several + [said(value)] * (not several or table[by].nunique(dropna=False) > 1)
             if table[fixed].nunique() > 1:
                 parts.append(f"{'starts' if fixed == 'group' else 'condition'} {block}")
             if arms.nunique() > 1:
                 parts.append(f"control={arm}")
             chosen = np.zeros(len(table), dtype=bool)
             chosen[rows.index] = True
-            cells.append(Cell(", ".join(parts), str(value), chosen, frozenset(rows["start_id"])))
+            cells.append(Cell(", ".join(parts), said(value), chosen, frozenset(rows["start_id"])))
         yield cells
 
 
@@ -62,7 +89,7 @@ def pairs_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator
     """
     families = list(cells_of(table, settings, several))
     wanted = settings.reference
-    if wanted is not None and not any(wanted in (cell.name, cell.value) for cells in families for cell in cells):
+    if wanted is not None and not any(cell.is_called(wanted) for cells in families for cell in cells):
         names = list(dict.fromkeys(cell.name for cells in families for cell in cells))
         raise UsageError(f"--reference {wanted!r} is none of the cells: {'; '.join(names)}")
     told = "control" in table and settings.by in ("condition", "control")
@@ -71,7 +98,7 @@ def pairs_of(table: pd.DataFrame, settings: Settings, several: bool) -> Iterator
         for first, second in itertools.combinations(cells, 2):
             if wanted is None and broken is not None and broken[first.rows].all() and broken[second.rows].all():
                 continue  # controls are there to hold the loop against, not each other
-            if wanted is None or wanted in (first.name, first.value):
+            if wanted is None or first.is_called(wanted):
                 yield first, second
-            elif wanted in (second.name, second.value):
+            elif second.is_called(wanted):
                 yield second, first
