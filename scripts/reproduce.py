@@ -1,8 +1,9 @@
 """Run every study's twin on the models that ship with loopsim, and rewrite what the READMEs of experiments/ show.
 
-A twin is a file `postcards*.yaml` in a folder of experiments/. Its run goes to runs/STUDY-TWIN; the same command again
-resumes it. Afterwards the measurements that the tables rest on, and small figures, are stored in the study's folder,
-and the parts of its README between `<!-- results: begin -->` and `<!-- results: end -->` are written from these.
+A twin is a file `postcards*.yaml` in a folder of experiments/. Its run goes to runs/reproduce/STUDY-TWIN; the same
+command again resumes it. Afterwards the measurements that the tables rest on, and small figures, are stored in the
+study's folder, and the parts of its README between `<!-- results: begin -->` and `<!-- results: end -->` are written
+from these.
 """
 
 from __future__ import annotations
@@ -187,20 +188,29 @@ def cost_of(study: str) -> str:
     return "```\n" + "\n\n".join(parts) + "\n```"
 
 
+def _runs(options: argparse.Namespace) -> Path:
+    """Where the runs go: a trial's never beside those that the READMEs rest on, which would refuse it."""
+    usual = options.into / "runs" if options.overrides else ROOT / "runs" / "reproduce"
+    return Path(options.runs or usual).resolve()
+
+
 def main() -> None:
     """Run, store, rewrite."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="to try it out, such as iterations=2")
     parser.add_argument("--only", action="append", default=[], metavar="STUDY", help="this study; may be repeated")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reproduce", help="where the runs go")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="where the runs go: runs/reproduce; with KEY=VALUE, runs/ below --into"
+    )
     parser.add_argument("--tables", action="store_true", help="only rewrite tables from what is stored")
     parser.add_argument("--costs", action="store_true", help="only rewrite what `loopsim plan` says")
     parser.add_argument("--into", type=Path, metavar="DIR", help="write results there, and leave experiments/ alone")
     options = parser.parse_args()
     if options.overrides and options.into is None:
         parser.error("with KEY=VALUE the numbers are of something else than the READMEs say: give --into DIR")
+    started = time.monotonic()
     files, into = twins(options.only), (options.into or EXPERIMENTS).resolve()
-    runs, studies = options.runs.resolve(), list(dict.fromkeys(path.parent.name for path in files))
+    runs, studies = _runs(options), list(dict.fromkeys(path.parent.name for path in files))
     if options.costs:
         print("\n".join(f"experiments/{s}/README.md {'rewritten' if costs(s) else 'as it was'}" for s in studies))
         return
@@ -211,6 +221,8 @@ def main() -> None:
         if not options.tables:
             compare(study, runs, into)
         print(f"{into / study / 'README.md'} {'rewritten' if rewrite(study, into) else 'as it was'}")
+    if not options.tables:
+        print(f"{len(files)} twins in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
 
 
 if __name__ == "__main__":
