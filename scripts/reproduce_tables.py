@@ -15,10 +15,11 @@ from typing import Literal
 import pandas as pd
 
 from loopsim.measure import interval, number
+from loopsim.models.postcards.truth import entropy_of_draws
 
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 NOT_YET = "The twin has not been run yet: `scripts/reproduce` runs it and fills this in."
-When = Literal["start", "first", "last", "whole", "verdict"]
+When = Literal["start", "first", "last", "whole", "verdict", "prior"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Column:
     metric: str
     """The metric."""
     when: When = "last"
-    """`start`: t = 0; `first`: t = 1; `last`: the last iteration; `whole`: of the whole run; `verdict`: its word."""
+    """`start`: t = 0; `first`: t = 1; `last`: the last iteration; `whole`: of the whole run; `verdict`: its word;
+    `prior`: an entropy that as many independent scenes of the world's prior would show."""
     modality: str = "text"
     """`text` or `image`."""
     item: str | None = None
@@ -80,19 +82,41 @@ class Lines:
 Table = Cells | Items | Lines
 
 _DISTANCE = "mean_pairwise_distance"
-_ENDS = (
-    Column("distance at t = 1", _DISTANCE, "first"),
-    Column("distance at the end", _DISTANCE),
-    Column("verdict", f"{_DISTANCE}:half_life", "verdict"),
-    Column("memory late", "memory", "whole", item="late"),
-    Column("motifs at the end", "effective_motifs", digits=1),
+
+
+def _both(
+    heading: str, metric: str, when: When = "last", item: str | None = None, digits: int = 2
+) -> tuple[Column, ...]:
+    """The column of texts beside that of pictures."""
+    return (
+        Column(f"texts: {heading}", metric, when, "text", item, digits),
+        Column(f"pictures: {heading}", metric, when, "image", item, digits),
+    )
+
+
+_DISTANCES = tuple(
+    column
+    for name, modality in (("texts", "text"), ("pictures", "image"))
+    for column in (
+        Column(f"{name}: at t = 1", _DISTANCE, "first", modality),
+        Column(f"{name}: at the end", _DISTANCE, "last", modality),
+        Column(f"{name}: verdict", f"{_DISTANCE}:half_life", "verdict", modality),
+    )
+)
+_MEMORY = _both("memory late", "memory", "whole", "late")
+_MOTIFS = _both("motifs at the end", "effective_motifs", digits=1)
+_STEP = _both("step at the end", "step_distance")
+_ENTROPY_LATE = (
+    Column("entropy at t = 1", "attribute_entropy", "first"),
+    Column("entropy at the end", "attribute_entropy"),
 )
 _ENTROPY = (
     Column("entropy of what captions name (bits) at t = 0", "attribute_entropy", "start"),
-    Column("entropy at t = 1", "attribute_entropy", "first"),
-    Column("entropy at the end", "attribute_entropy"),
+    *_ENTROPY_LATE,
+    Column("as many draws from the prior", "attribute_entropy", "prior"),
     Column("entropy of the subject at t = 0", "subject_entropy", "start"),
     Column("subject at the end", "subject_entropy"),
+    Column("subject, as many draws from the prior", "subject_entropy", "prior"),
 )
 _ORIGIN = tuple(
     Column(heading, metric, "whole", modality, digits=digits)
@@ -116,45 +140,52 @@ _KEPT = (
 _SURVIVAL = tuple(
     Column(name, "concept_survival", item=name) for name in ("subject", "colour", "number", "place", "mood")
 )
-_SEVERAL = "Texts, by condition and group of starts; cosine distances between trajectories [95 % interval over starts]."
+_BETWEEN = "Cosine distance between trajectories, of texts and of pictures [95 % interval over starts]."
+_SHORT = f"{_BETWEEN} Short captions are close to each other at once: compare levels of texts at equal length only."
+_VARIETY = "Memory, effective number of motifs, and entropy of what captions name (bits)."
 
 STUDIES: Mapping[str, tuple[Table, ...]] = {
     "elevator_music": (
-        Cells(_SEVERAL, "postcards", (*_ENDS, Column("endpoints", "endpoint_silhouette", "verdict"))),
-        Cells("Against the known truth: attributes parsed from captions, mean of five.", "postcards", _ENTROPY),
+        Cells(_BETWEEN, "postcards", _DISTANCES),
+        Cells(
+            "Memory, motifs, and whether endpoints are clustered.", "postcards",
+            (*_MEMORY, *_MOTIFS, *_both("endpoints", "endpoint_silhouette", "verdict")),
+        ),
+        Cells(
+            "Against the known truth: attributes parsed from captions, mean of five, and what as many independent "
+            "draws from the prior would show [95 % of such draws].", "postcards", _ENTROPY,
+        ),
         Cells(f"Time to lose the origin: {_KEPT}.", "postcards", _ORIGIN),
         Cells("What endpoints cluster into, beside noise and the starts at t = 0.", "postcards", _CLUSTERS),
-        Cells("The long variant.", "postcards_long", (*_ENDS, *_ENTROPY[1:3])),
+        Cells("The long variant: distances.", "postcards_long", _DISTANCES),
+        Cells("The long variant: what is kept.", "postcards_long", (*_MEMORY, *_MOTIFS, *_ENTROPY[1:4])),
         Cells("The long variant: time to lose the origin.", "postcards_long", _ORIGIN),
     ),
     "crossed_panel": (
-        Cells(_SEVERAL, "postcards", (*_ENDS, *_ENTROPY[1:3])),
         Items("Whose doing: shares of variance (ω²) for these prompts and models only.", "postcards", "attribution"),
-        Cells("By tier of prompt.", "postcards-by-tier", _ENDS[:4], by=("label", "tier")),
+        Cells(_SHORT, "postcards", _DISTANCES),
+        Cells(_VARIETY, "postcards", (*_MEMORY, *_MOTIFS, *_ENTROPY_LATE)),
+        Cells("By tier of prompt.", "postcards-by-tier", _DISTANCES, by=("label", "tier")),
     ),
     "bottleneck": (
-        Cells(
-            "Texts, by captioner [95 % interval over starts].", "postcards",
-            (Column("words a caption", "caption_words", digits=1), *_ENDS, *_ENTROPY[1:3]),
-        ),
+        Cells(_SHORT, "postcards", (Column("words a caption", "caption_words", digits=1), *_DISTANCES)),
+        Cells(_VARIETY, "postcards", (*_MEMORY, *_MOTIFS, *_ENTROPY_LATE)),
     ),
     "temperature": (
+        Cells(_BETWEEN, "postcards", _DISTANCES),
         Cells(
-            "Texts, by temperature and noise [95 % interval over starts].", "postcards",
-            (*_ENDS[:4], Column("step at the end", "step_distance"),
-             Column("absorbed in fixed points or cycles", "absorbed", "whole"), _ENTROPY[2]),
+            "Memory, rest, and entropy of what captions name (bits).", "postcards",
+            (*_MEMORY, *_STEP, *_both("absorbed in fixed points or cycles", "absorbed", "whole"), _ENTROPY_LATE[1]),
         ),
     ),
     "recursion": (
         Cells(
-            "Pictures: three distances, three questions [95 % interval over starts].", "postcards",
+            "Distances from the origin and of a step, of pictures [95 % interval over starts].", "postcards",
             (Column("from the origin at t = 1", "distance_to_start", "first", "image"),
-             Column("at the end", "distance_to_start", "last", "image"),
-             Column("of a step at the end", "step_distance", "last", "image"),
-             Column("between trajectories at t = 1", _DISTANCE, "first", "image"),
-             Column("at the end", _DISTANCE, "last", "image"),
-             Column("verdict", f"{_DISTANCE}:half_life", "verdict", "image")),
+             Column("from the origin at the end", "distance_to_start", "last", "image"),
+             Column("of a step at the end", "step_distance", "last", "image")),
         ),
+        Cells(_BETWEEN, "postcards", _DISTANCES),
     ),
     "people": (
         Cells(
@@ -170,17 +201,19 @@ STUDIES: Mapping[str, tuple[Table, ...]] = {
               (Column("replacements", "concept_replacements", "whole"),), by=("label", "who")),
     ),
     "alternating": (
-        Cells("The alternating chain, texts.", "postcards", (*_ENDS, *_ENTROPY[1:3])),
-        Cells("The single pairs, texts.", "postcards_pairs", (*_ENDS, *_ENTROPY[1:3])),
-        Lines("`loopsim compare`: the alternating chain against each pair.", "postcards-compared"),
+        Cells(f"The alternating chain. {_BETWEEN}", "postcards", _DISTANCES),
+        Cells(f"The alternating chain. {_VARIETY}", "postcards", (*_MEMORY, *_MOTIFS, *_ENTROPY_LATE)),
+        Cells("The single pairs: distances.", "postcards_pairs", _DISTANCES),
+        Cells("The single pairs: what is kept.", "postcards_pairs", (*_MEMORY, *_MOTIFS, *_ENTROPY_LATE)),
+        Lines("`loopsim compare`: the alternating chain against each pair, texts.", "postcards-compared"),
     ),
     "controls": (
-        Cells(_SEVERAL, "postcards", (*_ENDS[:4], Column("step at the end", "step_distance"), _ENTROPY[2])),
-        Cells("The same of pictures, which image_to_image is about.", "postcards",
-              (Column("distance at t = 1", _DISTANCE, "first", "image"),
-               Column("at the end", _DISTANCE, "last", "image"),
-               Column("from the first picture at the end", "distance_to_first", "last", "image"),
-               Column("step at the end", "step_distance", "last", "image"))),
+        Cells(_BETWEEN, "postcards", _DISTANCES),
+        Cells(
+            "Memory, steps, distance from the first picture, and entropy of what captions name (bits).", "postcards",
+            (*_MEMORY, *_STEP, Column("pictures: from the first at the end", "distance_to_first", "last", "image"),
+             _ENTROPY_LATE[1]),
+        ),
     ),
 }  # fmt: skip
 """Study to what its README shows."""
@@ -264,14 +297,21 @@ def _cell(part: pd.DataFrame, column: Column) -> str:
         rows = rows[rows["t"].isna()]
     else:
         rows = rows[rows["t"].notna()].sort_values("t")
-        if column.when != "last":
+        if column.when in ("start", "first"):
             rows = rows[rows["t"] == (0 if column.when == "start" else 1)]
     if rows.empty:
         return "–"
     row = rows.iloc[-1]
+    if column.when == "prior":
+        return interval(_of_draws(column.metric, int(row["n"])), column.digits)
     if column.when == "verdict":
         return str(row["verdict"]).partition(":")[0] if row["verdict"] else "–"
     return interval((float(row["value"]), float(row["ci_low"]), float(row["ci_high"])), column.digits)
+
+
+def _of_draws(metric: str, n: int) -> tuple[float, float, float]:
+    name = metric.removesuffix("_entropy")
+    return entropy_of_draws(n, attribute=None if name == "attribute" else name)
 
 
 def _of_items(rows: pd.DataFrame, table: Items) -> str:

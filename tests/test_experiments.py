@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +17,9 @@ from loopsim import catalog
 from loopsim.cli import app
 from loopsim.errors import ModelError
 from loopsim.experiment import load_experiment
-from loopsim.measure import METRICS
+from loopsim.measure import METRICS, interval
 from loopsim.measure.vocabulary import named_in, read_vocabulary
+from loopsim.models.postcards.truth import entropy_of_draws
 from loopsim.plan import Plan, make_plan
 from loopsim.presets.entry import of_postcards
 
@@ -83,7 +85,7 @@ def test_the_prompts_are_as_many_as_the_readmes_say():
 def test_the_twins_together_are_small_enough_for_an_hour():
     there = [path for path in TWINS if not_shipped(path) is None]
     assert all(yaml.safe_load(path.read_text())["embedders"] == "postcards" for path in TWINS)
-    # 27,000 steps at 60–100 ms take 27 to 45 minutes.
+    # A step takes 17 to 27 ms on two free cores, so 27,000 are 8 to 12 minutes; measuring and drawing come on top.
     assert sum(planned(path).steps for path in there) <= 27_000
 
 
@@ -138,6 +140,46 @@ def test_the_tables_of_a_readme_are_those_of_the_stored_measurements(study: str)
     assert shown == TABLES.tables_of(study, folder), f"run scripts/reproduce --tables --only {study}"
     for path in [*folder.glob("results/*"), *folder.glob("figures/*")]:
         assert path.stat().st_size <= REPRODUCE.MOST_BYTES
+
+
+NOT_IN_TABLES = {
+    # Of what the generator draws for the gaps of a terse prompt: not of the twin, but of the model (its card).
+    "bottleneck": ("loopsim/models/postcards/generator-flat/README.md", {"1.30", "2.39", "0.61", "1.27"}),
+}
+"""Study to where numbers of its reading come from that its tables do not have."""
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers with a decimal point, and percentages as shares: 64 % is 0.64."""
+    text = text.replace("−", "-")
+    shares = {f"{float(n) / 100:.{2 + len(n.partition('.')[2])}f}" for n in re.findall(r"(\d+(?:\.\d+)?) ?%", text)}
+    return shares | set(re.findall(r"(?<![\w.])-?\d+\.\d+(?![\w.]*\d)(?! ?%)", text))
+
+
+@pytest.mark.parametrize("study", TABLES.STUDIES)
+def test_every_number_of_a_reading_is_one_of_its_tables(study: str):
+    readme = (ROOT / "experiments" / study / "README.md").read_text(encoding="utf-8")
+    reading = readme.split("**Reading.**")[1]
+    source, elsewhere = NOT_IN_TABLES.get(study, ("", set()))
+    if source:
+        assert elsewhere <= numbers((ROOT / source).read_text(encoding="utf-8"))
+    stale = numbers(reading) - numbers(section(readme, "results")) - elsewhere
+    assert not stale, f"{study}: the tables have no {', '.join(sorted(stale))} any more: read them again"
+
+
+def test_numbers_are_found_as_tables_write_them():
+    assert numbers("from 0.64 [-0.17, 1.00] to 64 %, 12.0 in 20 steps, 2.5 % of v0.1.0, t = 16; −0.05.") == {
+        "0.64", "-0.17", "1.00", "12.0", "0.025", "-0.05",
+    }  # fmt: skip
+
+
+def test_the_quickstart_shows_what_draws_from_the_prior_show():
+    readme = (ROOT / "experiments" / "quickstart" / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| ([\w ]+) \|.*\| ([\d.]+ \[[\d., ]+\]) \|$", readme, re.MULTILINE)
+    assert len(lines) == 6
+    for name, shown in lines:
+        attribute = None if name == "mean of the five" else name
+        assert shown == interval(entropy_of_draws(24, attribute=attribute), 2), name
 
 
 @pytest.mark.parametrize("study", TABLES.STUDIES)
@@ -233,6 +275,34 @@ def test_only_what_is_between_the_markers_is_exchanged():
     assert TABLES.put(text, "results", "new") == "a\n<!-- results: begin -->\nnew\n<!-- results: end -->\nb\n"
     with pytest.raises(ValueError, match="there must be one"):
         TABLES.put("nothing", "results", "new")
+
+
+def test_an_entropy_stands_beside_what_as_many_draws_from_the_prior_show():
+    known = pd.DataFrame([rows(metric="subject_entropy", t=t, n=n, embedder=None) for t, n in ((0, 8), (20, 16))])
+    shown = TABLES._cell(known, TABLES.Column("", "subject_entropy", "prior"))
+    assert shown == interval(entropy_of_draws(16, attribute="subject"), 2)
+
+
+def test_texts_and_pictures_stand_side_by_side_wherever_distances_are_shown():
+    for study, tables in TABLES.STUDIES.items():
+        for table in tables:
+            if isinstance(table, TABLES.Cells):
+                of = [(c.metric, c.when) for c in table.columns if c.metric.startswith("mean_pairwise_distance")]
+                assert all(of.count(one) == 2 for one in of), f"{study}: {table.title}"
+
+
+def test_a_trial_runs_where_its_results_go_and_the_end_says_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    ran: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(REPRODUCE, "run_twin", lambda path, title, runs, given, into: ran.append((runs, list(given))))
+    for arguments in (["iterations=2", "--into", str(tmp_path)], ["--into", str(tmp_path)],
+                      ["iterations=2", "--into", str(tmp_path), "--runs", str(tmp_path / "there")]):  # fmt: skip
+        monkeypatch.setattr("sys.argv", ["reproduce", "--only", "recursion", *arguments])
+        REPRODUCE.main()
+    trial = ["iterations=2"]
+    assert ran == [(tmp_path / "runs", trial), (ROOT / "runs" / "reproduce", []), (tmp_path / "there", trial)]
+    assert capsys.readouterr().err.splitlines().count("1 twins in 0.0 min") == 3
 
 
 def test_an_unknown_study_is_named():
