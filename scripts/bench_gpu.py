@@ -1,42 +1,127 @@
 """Time SDXL and LLaVA-1.5-7B in their published shapes on a GPU, through loopsim's adapters and whole loops.
 
 Run as `scripts/bench gpu`. Weights are random (`gpu_shapes.py`): the arithmetic is that of the trained models, and
-captions run to their full length, since random weights do not end a sentence. `scripts/bench gpu --tiny` tries the
-script on a CPU. What cannot be done here is said and left out.
+captions run to their full length, since random weights hardly ever end a sentence. It needs nobody to watch it: what
+fails is noted and left out, and the results are written after every measurement, so that a run that is stopped leaves
+what it had. `scripts/bench gpu --tiny` tries the script on a CPU.
+
+- `drawing`, `describing`: pictures and captions a second by batch size, with the rows a call really had (adapters
+  halve them where memory is short), and the share that this is of the device's peak: operations counted by torch.
+- `…_compiled`: the same at the best batch size. Pictures through the setting `compile`; captions as transformers
+  compiles them (a static cache), for which loopsim has no setting.
+- `loop`: whole loops of loopsim into a run directory, embeddings afterwards, against `notebook` of `bench_loop.py` (one
+  trajectory after the other, a PNG and its embeddings inline) on the same loaded models and a CLIP ViT-L/14.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gpu_shapes as shapes  # the script beside this one
+import bench_loop as loops  # the scripts beside this one
+import gpu_shapes as shapes
 import numpy as np
 import torch
 
 from loopsim.catalog import settings_of
+from loopsim.embed import embed_run
 from loopsim.experiment import parse_experiment
 from loopsim.models import load_captioner, load_generator
+from loopsim.models.base import free_memory
 from loopsim.models.pool import ModelPool
-from loopsim.plan import make_plan
+from loopsim.models.torch_setup import pin
+from loopsim.plan import Plan, make_plan
+from loopsim.provenance import usable_cpus
 from loopsim.records import ModelSpec
 from loopsim.runner import run_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 operations a second by the makers' data sheets."""
-STEPS, TOKENS, PROMPT = 30, 75, " ".join(shapes.WORDS[:40])
+PROMPT = " ".join(shapes.WORDS[:40])
+PARTS = ("drawing", "describing", "drawing_compiled", "describing_compiled", "loop")
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    drawing: tuple[int, ...] = (1, 2, 4, 8, 16)
+    describing: tuple[int, ...] = (1, 8, 16, 32, 64)
+    """Batch sizes, from small to large."""
+    steps: int = 30
+    tokens: int = 75
+    side: int = 1024
+    """Pixels of the pictures that are described."""
+    trajectories: int | None = None
+    """Of the loop; None is as many as the best batch of captions."""
+    alone: int = 2
+    """Trajectories of the notebook, which are timed before and after loopsim."""
+    iterations: int = 3
+    dtype: str = "bfloat16"
+    device: str = "cuda"
+
+
+TINY = Sizes((1, 2), (1, 2), 2, 5, 32, 3, 1, 2, "float32", "cpu")
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def attempt(what: str, call: Callable[[], Found]) -> Found:
+    """A result, or why there is none; only Ctrl-C and its like end the bench."""
+    try:
+        found = call()
+    except Exception as error:  # noqa: BLE001 - a measurement that fails must not cost those that worked
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        found = {"skipped": f"{type(error).__name__}: {first[:300]}"}
+    free_memory()  # outside the handler, whose traceback would hold on to what is to be freed
+    say(f"{what}: {json.dumps(found)}")
+    return found
+
+
+@dataclass
+class Report:
+    """What was found, on disk after every measurement."""
+
+    path: Path
+    found: Found = field(default_factory=dict)
+
+    def keep(self, part: str, one: Found) -> Found:
+        """Note a part, or a part so far."""
+        self.found[part] = one
+        self.found["skipped"] = self.skipped()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f".{os.getpid()}-{self.path.name}")
+        fresh.write_text(json.dumps(self.found, indent=1))
+        fresh.replace(self.path)
+        return one
+
+    def skipped(self) -> dict[str, str]:
+        """What there is no result of, and why."""
+        left = {f"building {name}": why for name, why in self.found.get("built", {}).items() if why != "built"}
+        for part in PARTS:
+            one = self.found.get(part, {"skipped": "not reached"})
+            if "skipped" in one:
+                left[part] = str(one["skipped"])
+            for size, each in one.items():
+                if isinstance(each, dict) and "skipped" in each:
+                    left[f"{part}, batch {size}"] = str(each["skipped"])
+        return left
+
+
+# ---- one model ---------------------------------------------------------------------------------------------------
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
@@ -51,18 +136,8 @@ def seconds(call: Callable[[], object], rounds: int) -> float:
     return statistics.median(found[1:])
 
 
-def attempt(what: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A result, or why there is none."""
-    try:
-        found = call()
-    except (RuntimeError, MemoryError, ValueError) as error:
-        found = {"skipped": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
-    say(f"{what}: {json.dumps(found)}")
-    return found
-
-
-def spec_of(role: str, path: Path, batch: int, **settings: Any) -> ModelSpec:
-    return ModelSpec(role, str(path), settings_of(role, str(path), settings), batch)
+def spec_of(role: Any, path: Path, **settings: Any) -> ModelSpec:
+    return ModelSpec(role, str(path), settings_of(role, str(path), settings), 1)
 
 
 def operations(call: Callable[[], object]) -> float:
@@ -74,92 +149,217 @@ def operations(call: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def share_of_peak(count: float, took: float) -> float | None:
+def share_of_peak(count: float | None, took: float) -> float | None:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     peak = next((value for key, value in PEAK.items() if key in name), None)
-    return None if peak is None else count / took / peak
+    return None if peak is None or count is None else count / took / peak
 
 
-def drawing(path: Path, batches: Sequence[int], compiled: bool, rounds: int, dtype: str) -> dict[str, Any]:
-    """Images a second by batch size."""
-    found: dict[str, Any] = {}
+Rows = Callable[[int], Sequence[Any]]
+"""Drawings or captions of so many rows."""
+
+
+def at_size(model: Any, rows: Rows, batch: int, rounds: int, unit: str, count: float | None) -> Found:
+    """Rows a second at a batch size, and how many rows a call really had."""
+    model.chunks.limit, model.chunks.too_many = batch, None
+    made: list[Any] = []
+
+    def call() -> None:
+        made[:] = rows(batch)
+
+    took = seconds(call, rounds)
+    found: Found = {unit: batch / took, "chunk": max(row.chunk for row in made), "operations_per_row": count}
+    found["share_of_peak"] = share_of_peak(None if count is None else count * batch, took)
+    tokens = [row.tokens for row in made if getattr(row, "tokens", None) is not None]
+    if model.chunks.too_many is not None:
+        found["out_of_memory_at"] = model.chunks.too_many
+    return found | ({"tokens_a_caption": statistics.mean(tokens)} if tokens else {})
+
+
+def sweep(
+    keep: Callable[[Found], Found], model: Any, rows: Rows, batches: Sequence[int], rounds: int, unit: str, what: str,
+    count: float | None = None,
+) -> Found:  # fmt: skip
+    """`at_size` for every batch size, on one loaded model; after one that memory is too short for, no larger one."""
+    found: Found = {str(batch): {"skipped": "not reached"} for batch in batches}
+    full = None
     for batch in batches:
-
-        def one(batch: int = batch) -> dict[str, Any]:
-            settings = {"steps": STEPS, "guidance": 5.0, "dtype": dtype, "compile": compiled or None}
-            model = load_generator(spec_of("generator", path, batch, **settings))
-
-            def call() -> object:
-                return model.generate([PROMPT] * batch, list(range(batch)))
-
-            took, count = seconds(call, rounds), operations(call)
-            return {"images_per_s": batch / took, "share_of_peak": share_of_peak(count, took)}
-
-        found[str(batch)] = attempt(f"drawing, batch {batch}, {'compiled' if compiled else 'eager'}", one)
-    return found
+        if full is not None:
+            found[str(batch)] = {"skipped": f"memory was too short for {full} rows already"}
+            continue
+        found[str(batch)] = attempt(
+            f"{what}, batch {batch}", lambda batch=batch: at_size(model, rows, batch, rounds, unit, count)
+        )
+        full = found[str(batch)].get("out_of_memory_at")
+        keep(found)
+    return keep(found)
 
 
-def describing(path: Path, batches: Sequence[int], rounds: int, dtype: str, side: int) -> dict[str, Any]:
-    """Captions of 75 tokens a second by batch size, with top-p and temperature, per row."""
-    pictures = [np.random.default_rng(k).integers(0, 256, (side, side, 3), dtype=np.uint8) for k in range(max(batches))]
-    found: dict[str, Any] = {}
-    for batch in batches:
-
-        def one(batch: int = batch) -> dict[str, Any]:
-            settings = {"max_new_tokens": TOKENS, "temperature": 0.7, "dtype": dtype}
-            model = load_captioner(spec_of("captioner", path, batch, **settings))
-            said: list[Any] = []
-
-            def call() -> None:
-                said[:] = model.describe(pictures[:batch], list(range(batch)))
-
-            took = seconds(call, rounds)
-            tokens = statistics.mean(c.tokens for c in said)
-            return {"captions_per_s": batch / took, "tokens_a_caption": tokens}
-
-        found[str(batch)] = attempt(f"describing, batch {batch}", one)
-    return found
+def best(found: Found, key: str) -> int:
+    """The rows a call that did most a second; 1 where none did anything."""
+    done = {int(one["chunk"]): one[key] for one in found.values() if isinstance(one, dict) and key in one}
+    return max(done, key=lambda batch: done[batch]) if done else 1
 
 
-def looping(
-    pair: tuple[Path, Path], batches: tuple[int, int], trajectories: int, iterations: int, dtype: str
-) -> dict[str, Any]:
-    """Steps a second of a whole loop into a run directory, its overhead over the bare calls, and one at a time."""
+def counted(rows: Rows) -> float | None:
+    """Operations of one row, counted once: they are in proportion to the rows, and a compiled model hides them."""
+    found = attempt("operations of a row", lambda: {"operations": operations(lambda: rows(1))})
+    return found.get("operations")
 
-    common = {"dtype": dtype}
-    threads = None if torch.cuda.is_available() else 1
 
-    def plan_of(n: int, batch: tuple[int, int], t: int) -> Any:
-        return make_plan(parse_experiment({
-            "name": "gpu", "iterations": t, "cohort": n, "embedders": "mock",
-            "starts": {"prompts": [f"{PROMPT} {shapes.WORDS[k]}" for k in range(n)]},
-            "generator": {"model": str(pair[0]), "steps": STEPS, "guidance": 5.0, **common, "batch_size": batch[0]},
-            "captioner": {"model": str(pair[1]), "max_new_tokens": TOKENS, "temperature": 0.7, **common,
-                          "batch_size": batch[1]},
-        }))  # fmt: skip
+def drawing(report: Report, path: Path, sizes: Sizes, rounds: int) -> None:
+    """Pictures a second by batch size, and compiled at the best one."""
+    count = None
+    for part, compiled in (("drawing", False), ("drawing_compiled", True)):
+        if compiled and sizes.device == "cpu":
+            report.keep(part, {"skipped": "not on a CPU: compiling takes longer than the bench"})
+            continue
 
-    def timed(n: int, batch: tuple[int, int], t: int) -> tuple[float, float]:
-        pool, plan = ModelPool(), plan_of(n, batch, t)
-        with tempfile.TemporaryDirectory() as folder:
-            run_plan(plan_of(n, batch, 1), Path(folder) / "warm", pool=pool, threads=threads)
-            started = time.perf_counter()
-            run = run_plan(plan, Path(folder) / "run", pool=pool, threads=threads)
-            took = time.perf_counter() - started
-            return took, float(run.steps(["t", "seconds"]).query("t > 0")["seconds"].sum())
+        def one(part: str = part, compiled: bool = compiled) -> Found:
+            nonlocal count
+            settings = {"steps": sizes.steps, "guidance": 5.0, "dtype": sizes.dtype, "compile": compiled or None}
+            model = load_generator(spec_of("generator", path, **settings), sizes.device)
 
-    took, bare = timed(trajectories, batches, iterations)
-    alone = timed(1, (1, 1), max(2, iterations // 2))[0] / max(2, iterations // 2)
+            def rows(n: int) -> Sequence[Any]:
+                return model.generate([PROMPT] * n, list(range(n)))
+
+            if not compiled:
+                count = counted(rows)
+            batches = (best(report.found["drawing"], "images_per_s"),) if compiled else sizes.drawing
+            return sweep(
+                lambda found: report.keep(part, found), model, rows, batches, rounds, "images_per_s", part, count
+            )
+
+        report.keep(part, attempt(part, one))
+
+
+def describing(report: Report, path: Path, sizes: Sizes, rounds: int) -> None:
+    """Captions a second by batch size, with temperature and top-p per row, and compiled at the best one."""
+    rng, most = np.random.default_rng(0), max(sizes.describing)
+    pictures = [rng.integers(0, 256, (sizes.side, sizes.side, 3), dtype=np.uint8) for _ in range(most)]
+
+    def both() -> Found:
+        settings = {"max_new_tokens": sizes.tokens, "temperature": 0.7, "dtype": sizes.dtype}
+        model: Any = load_captioner(spec_of("captioner", path, **settings), sizes.device)
+
+        def rows(n: int) -> Sequence[Any]:
+            return model.describe(pictures[:n], list(range(n)))
+
+        common, count = (rounds, "captions_per_s"), counted(rows)
+        eager = sweep(
+            lambda found: report.keep("describing", found), model, rows, sizes.describing, *common, "describing", count
+        )
+        # On a GPU, transformers compiles the writing of a token where the cache is static; on a CPU it does not.
+        model.model.generation_config.cache_implementation = "static"
+        part, batch = "describing_compiled", best(eager, "captions_per_s")
+        return sweep(lambda found: report.keep(part, found), model, rows, (batch,), *common, part, count)
+
+    failed = attempt("describing", both)
+    for part in ("describing", "describing_compiled"):
+        report.keep(part, report.found.get(part, failed))
+
+
+# ---- whole loops -------------------------------------------------------------------------------------------------
+
+
+def plan_of(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], n: int, iterations: int) -> Plan:
+    return make_plan(parse_experiment({
+        "name": "gpu", "iterations": iterations, "cohort": n, "embedders": str(folders[2]),
+        "starts": {"prompts": [f"{PROMPT} {shapes.WORDS[40 + k]}" for k in range(n)]},
+        "generator": {"model": str(folders[0]), "steps": sizes.steps, "guidance": 5.0, "dtype": sizes.dtype,
+                      "batch_size": batches[0]},
+        "captioner": {"model": str(folders[1]), "max_new_tokens": sizes.tokens, "temperature": 0.7,
+                      "dtype": sizes.dtype, "batch_size": batches[1]},
+    }))  # fmt: skip
+
+
+def carried(bench: loops.Bench, folder: Path, threads: int) -> tuple[Found, loops.Made]:
+    """A whole loop of loopsim: seconds until its first step, of its steps, of its embeddings; and what it made."""
+    began: list[float] = []
+    started = time.perf_counter()
+    run = run_plan(
+        bench.plan, folder / "run", pool=bench.pool, threads=threads, watch=lambda _: began.append(time.perf_counter())
+    )
+    ended = time.perf_counter()
+    embed_run(run, bench.embedder.name, bench.device)
+    steps = run.steps(["t", "seconds", "generator_chunk", "captioner_chunk"]).query("t > 0")
+    found = {
+        "before": began[0] - started,  # the first that is heard of are the starts
+        "stepping": ended - began[0],
+        "models": float(steps["seconds"].sum()),
+        "embedding": time.perf_counter() - ended,
+        "chunks": [int(steps["generator_chunk"].max()), int(steps["captioner_chunk"].max())],
+    }
+    return found, loops.made_by(run)
+
+
+def notebook(bench: loops.Bench) -> tuple[float, loops.Made]:
+    """Seconds of the notebook's way, and what it made."""
+    bench.made = {}
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        loops.notebook(bench, Path(folder))
+        return time.perf_counter() - started, bench.made
+
+
+def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], threads: int) -> Found:
+    """Steps a second of a whole loop, what it costs over the bare calls, and against the notebook's way."""
+    n, pool = sizes.trajectories or max(batches), ModelPool(sizes.device)
+
+    def bench(members: int, iterations: int) -> loops.Bench:
+        return loops.Bench(plan_of(folders, sizes, batches, members, iterations), pool, str(folders[2]), sizes.device)
+
+    theirs = bench(min(n, sizes.alone), sizes.iterations)
+    with tempfile.TemporaryDirectory() as folder:
+        carried(bench(n, 1), Path(folder) / "warm", threads)
+        notebook(bench(1, 1))
+        before, made = notebook(theirs)
+        took, ours = carried(bench(n, sizes.iterations), Path(folder), threads)
+        after, _ = notebook(theirs)
+    rate = n * sizes.iterations / (took["stepping"] + took["embedding"])
+    alone = len(made) / statistics.mean((before, after))
     return {
-        "steps_per_s": trajectories * iterations / took,
-        "overhead": took / bare - 1,
-        "times_as_fast_as_one_at_a_time": alone * trajectories * iterations / took,
+        "trajectories": n,
+        "iterations": sizes.iterations,
+        "rows_a_call": took["chunks"],
+        "steps_per_s": rate,
+        "steps_per_s_without_embedding": n * sizes.iterations / took["stepping"],
+        "seconds_to_the_first_step": took["before"],
+        "overhead": took["stepping"] / took["models"] - 1,
+        "notebook_steps_per_s": alone,
+        "notebook_before_and_after_s": [before, after],
+        "times_as_fast_as_notebook": rate / alone,
+        "same_as_notebook": loops.agreement({key: ours[key] for key in made}, made),
     }
 
 
-def best(found: dict[str, Any], key: str) -> int:
-    """The batch size that did most a second; 1 where none did anything."""
-    done = {int(batch): one[key] for batch, one in found.items() if key in one}
-    return max(done, key=lambda batch: done[batch]) if done else 1
+# ---- all of it ---------------------------------------------------------------------------------------------------
+
+
+def highest(found: Found, *parts: str, key: str) -> float | None:
+    """The highest rate of some parts, over their batch sizes."""
+    rates = [one[key] for part in parts for one in found[part].values() if isinstance(one, dict) and key in one]
+    return max(rates, default=None)
+
+
+def tell(found: Found) -> None:
+    """The table of docs/performance.md, and what was left out."""
+    loop = found["loop"]
+    pictures = highest(found, "drawing", "drawing_compiled", key="images_per_s")
+    captions = highest(found, "describing", "describing_compiled", key="captions_per_s")
+    rows = (
+        ("SDXL, 1024², 30 steps, pictures/s", "1.2", pictures, ".2f"),
+        ("whole loops, times as fast as `notebook`", "3", loop.get("times_as_fast_as_notebook"), ".2f"),
+        ("LLaVA, captions of 75 tokens, /s", "15", captions, ".1f"),
+        ("overhead of the engine", "5 %", loop.get("overhead"), ".1%"),
+    )
+    print(f"| on {found['device']} | aimed at (on an H200) | measured |\n| --- | --- | --- |")
+    for what, target, value, form in rows:
+        print(f"| {what} | {target} | {'not measured' if value is None else format(value, form)} |")
+    if "same_as_notebook" in loop:
+        loops.tell_agreement({"notebook": loop["same_as_notebook"]})
+    for what, why in found["skipped"].items():
+        print(f"skipped: {what}: {why}")
 
 
 def main() -> None:
@@ -171,34 +371,25 @@ def main() -> None:
     args = parser.parse_args()
     if not args.tiny and not torch.cuda.is_available():
         raise SystemExit("no GPU here: nothing was measured (a try on a CPU: scripts/bench gpu --tiny)")
-    device, dtype = ("cpu", "float32") if args.tiny else ("cuda", "bfloat16")
-    global STEPS, TOKENS
-    if args.tiny:
-        STEPS, TOKENS = 2, 5
+    sizes, threads = (TINY, 1) if args.tiny else (Sizes(), usable_cpus())
+    name = "CPU, tiny shapes: no measurement of anything" if args.tiny else torch.cuda.get_device_name()
+    report = Report(args.out, {"device": name, "torch": torch.__version__, "pinned": pin(threads)})
     work = args.work / ("tiny" if args.tiny else "full")
-    pair = work / "sdxl", work / "llava"
-    for path, build in zip(pair, (shapes.sdxl, shapes.llava), strict=True):
-        if not any(path.glob("*.json")):
-            torch.manual_seed(0)
-            say(f"building {path.name}")
-            build(path, args.tiny, device)
-    sizes = ((1, 2), (1, 2)) if args.tiny else ((1, 2, 4, 8, 16), (1, 8, 16, 32, 64))
-    found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU, tiny shapes: no measurement of anything",
-        "torch": torch.__version__,
-        "drawing": drawing(pair[0], sizes[0], False, args.rounds, dtype),
-        "describing": describing(pair[1], sizes[1], args.rounds, dtype, 32 if args.tiny else 1024),
-    }
-    batch = best(found["drawing"], "images_per_s"), best(found["describing"], "captions_per_s")
-    if args.tiny:
-        found["drawing_compiled"] = {"skipped": "not on a CPU: compiling takes longer than the bench"}
-    else:
-        found["drawing_compiled"] = drawing(pair[0], (batch[0],), True, args.rounds, dtype)
-    n, t = (2, 2) if args.tiny else (batch[1], 3)
-    found["loop"] = attempt("loop", lambda: looping(pair, batch, n, t, dtype))
+    folders, missing = [work / part.__name__ for part in (shapes.sdxl, shapes.llava, shapes.clip)], {}
+    for folder, build in zip(folders, (shapes.sdxl, shapes.llava, shapes.clip), strict=True):
+
+        def built(folder: Path = folder, build: Any = build) -> Found:
+            return {"at": str(shapes.saved(folder, build, args.tiny, sizes.device))}
+
+        missing[folder.name] = attempt(f"building {folder.name}", built).get("skipped")
+    report.keep("built", {name: why or "built" for name, why in missing.items()})
+    drawing(report, folders[0], sizes, args.rounds)
+    describing(report, folders[1], sizes, args.rounds)
+    found = report.found
+    batches = best(found["drawing"], "images_per_s"), best(found["describing"], "captions_per_s")
+    report.keep("loop", attempt("loop", lambda: looping(folders, sizes, batches, threads)))
     print(json.dumps(found, indent=1))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1))
+    tell(found)
 
 
 if __name__ == "__main__":
