@@ -18,7 +18,7 @@ from loopsim.cli._costs import duration
 from loopsim.costs import price_plan, probe_plan
 from loopsim.costs.counting import count_turns
 from loopsim.errors import UsageError
-from loopsim.models import load_embedder
+from loopsim.models import load_embedder, mock
 from loopsim.presets.rates import EMBEDDING_WIDTHS, RATES
 from loopsim.runner import ModelPool, run_plan
 from tests.conftest import Planner
@@ -190,6 +190,25 @@ def test_a_probe_measures_at_the_batch_of_the_plan(planner: Planner):
     assert time.unknown == ()
     assert 0 < time.seconds < 60
     assert costs.disk.basis == "webp, as measured here"
+
+
+def test_a_probe_goes_on_whatever_one_model_raises(planner: Planner, monkeypatch: pytest.MonkeyPatch):
+    def raising(error: Exception):
+        def call(*_: object, **__: object) -> None:
+            raise error
+
+        return call
+
+    monkeypatch.setattr(mock.MockCaptioner, "describe", raising(ValueError("no such template\nmore")))
+    monkeypatch.setattr(mock.MockEmbedder, "embed_texts", raising(OSError()))
+    plan = planner()
+    found = probe_plan(plan, "cpu")
+    named = {work.key: (work.role, work.unit) for work in price_plan(plan, found).works}
+    assert {named[key]: why for key, why in found.not_measured.items()} == {
+        ("captioner", "captions"): "ValueError: no such template",
+        ("embedder", "embeddings of texts"): "OSError",
+    }
+    assert {named[key] for key in found.rates} == {("generator", "pictures"), ("embedder", "embeddings of pictures")}
 
 
 def test_a_probe_says_what_it_could_not_measure(planner: Planner):

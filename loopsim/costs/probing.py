@@ -43,7 +43,7 @@ class _Found:
 def probe_plan(plan: Plan, device: str = "auto", watch: Watcher | None = None) -> Probe:
     """Run two steps of each model of a plan on this machine, at the plan's batch, and time the second.
 
-    Hosted models are left out, since they cost money; a model that cannot be loaded is, with the reason.
+    Hosted models are left out, since they cost money; a model that cannot be loaded or run is, with the reason.
 
     Args:
         plan: what is to be run.
@@ -73,11 +73,15 @@ def probe_plan(plan: Plan, device: str = "auto", watch: Watcher | None = None) -
         _say(watch, f"measuring {work.name}")
         try:
             _timed(pool, work, work.spec, found, hardware, (prompt, pictures, width))
-        except (LoopsimError, RuntimeError) as error:
-            found.not_measured[work.key] = str(error).splitlines()[0]
+        except Exception as error:  # noqa: BLE001 - whatever one model raises, the others are measured
+            found.not_measured[work.key] = _why(error)
     for work in works:
-        if work.spec is None:
+        if work.spec is not None:
+            continue
+        try:
             _embedder(work, device, next(iter(pictures.values()), None), prompt, found, hardware, watch)
+        except Exception as error:  # noqa: BLE001 - as above
+            found.not_measured[work.key] = _why(error)
     if not found.rates:
         raise UsageError(f"--probe: nothing could be measured here: {next(iter(found.not_measured.values()))}")
     _encoded(plan, pictures, found)
@@ -90,6 +94,14 @@ def probe_plan(plan: Plan, device: str = "auto", watch: Watcher | None = None) -
 def _say(watch: Watcher | None, line: str) -> None:
     if watch is not None:
         watch(line)
+
+
+def _why(error: Exception) -> str:
+    """The first line of what an error says; one that is no message of ours is named by its type."""
+    said = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, LoopsimError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _timed(
@@ -125,11 +137,7 @@ def _embedder(
         found.not_measured[work.key] = "there is no picture to embed: no generator could be run here"
         return
     _say(watch, f"measuring embedder {work.model}, {work.unit}")
-    try:
-        model = models.load_embedder(work.model, device)
-    except (LoopsimError, RuntimeError) as error:
-        found.not_measured[work.key] = str(error).splitlines()[0]
-        return
+    model = models.load_embedder(work.model, device)
     seconds = 0.0
     for _ in range(_STEPS):
         began = time.perf_counter()
