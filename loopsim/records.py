@@ -113,6 +113,12 @@ NO_CONTROL = "none"
 """The value of the factor `control` where the loop is whole."""
 
 
+def redraw_at(label: object) -> int | None:
+    """The iteration after which a `redraw` begins, by the value of the factor `control`; None of any other."""
+    kind, _, at = str(label).partition("@")
+    return int(at) if kind == "redraw" and at.isdigit() else None
+
+
 @dataclass(frozen=True)
 class Condition:
     """One cell of the experiment's grid."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from loopsim.measure.cells import end_points, first_fitted
 from loopsim.measure.decays import decay_rows
-from loopsim.measure.redraws import Redraws
-from loopsim.measure.rows import COSTLY, Row, bare, guarded, missing, row
+from loopsim.measure.redraws import Redraws, first_told
+from loopsim.measure.rows import COSTLY, Row, bare, depending, guarded, missing, row
 from loopsim.states import States
 from metrics import between, diversity, drift, jackknife, panel, rarefaction
 
@@ -161,7 +161,7 @@ def pair_rows(pictures: States, texts: States) -> Iterator[Row]:
 
 
 def between_rows(states: States, conditions: int, redraws: Redraws | None) -> Iterator[Row]:
-    """Twins and strangers at every iteration, shared movement, and the panel early and late.
+    """Twins and strangers at every iteration, shared movement, seed noise, and the panel early and late.
 
     Args:
         states: of one cell.
@@ -184,24 +184,41 @@ def between_rows(states: States, conditions: int, redraws: Redraws | None) -> It
                     states.vectors[both, k - 1], states.vectors[both, k], states.starts[both]
                 )
                 yield row("shared_movement", moved, int(t))
-    for window, (start, stop) in windows(states).items():
+    if redraws is not None:
+        yield from _drawn_again(redraws)
+    for window, (start, stop) in windows(states, max(1, first_told(states))).items():
         make = functools.partial(_panel, states, start, stop, redraws, window)
         yield from guarded("memory", n, make, item=window)
 
 
-def windows(states: States) -> dict[str, tuple[int, int]]:
+def _drawn_again(redraws: Redraws) -> Iterator[Row]:
+    """Seed noise of each iteration whose step was drawn again."""
+    for t in redraws.ts:
+        block = redraws.within(t, t)
+        assert block is not None
+        distances = [between.seed_noise_from_redraws(draws[None]) for draws in block.vectors]
+        parameters = {"draws": block.vectors.shape[1], "redraws_of": block.source}
+        name = "seed_noise"
+        yield row(name, jackknife.mean_estimate(distances, block.starts, name=name, parameters=parameters, low=0.0), t)
+
+
+def windows(states: States, first: int = 1) -> dict[str, tuple[int, int]]:
     """Indices [start, stop) of the first and the last quarter of the iterations after the register shift.
 
-    Pictures have none, but the panel leaves out the first state of all the same.
+    Pictures have none, but the panel leaves out the first state of all the same. Where they count from index `first`
+    on only, that is where the early one begins.
     """
-    first, last = 1, len(states.ts)
-    length = max((last - first) // 4, 3)
+    last = len(states.ts)
+    length = max((last - 1) // 4, 3)
     return {"early": (first, min(first + length, last)), "late": (max(first, last - length), last)}
 
 
 def _panel(states: States, start: int, stop: int, redraws: Redraws | None, window: str) -> list[Row]:
-    draws, whose = None, None
-    if redraws is not None:
-        draws, whose = redraws.within(int(states.ts[start]), int(states.ts[stop - 1]))
+    block = None
+    if redraws is not None and start < stop:
+        block = redraws.within(int(states.ts[start]), int(states.ts[stop - 1]))
+    draws, whose = (None, None) if block is None else (block.vectors, block.starts)
     found = panel.panel(states.vectors, states.starts, start, stop, draws, whose, states.present)
-    return [row(metric, getattr(found, field), item=window) for field, metric in PANEL.items()]
+    rows = [row(metric, getattr(found, field), item=window) for field, metric in PANEL.items()]
+    depends = {} if block is None else {"redraws_of": block.source}
+    return list(depending(rows, depends))

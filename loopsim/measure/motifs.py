@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from loopsim.errors import StoreError, UsageError
 from loopsim.measure.cells import end_points, first_fitted
 from loopsim.measure.decays import decay_rows
-from loopsim.measure.rows import COSTLY, Row, bare, guarded, missing, row
+from loopsim.measure.redraws import first_told, told_since
+from loopsim.measure.rows import COSTLY, Row, bare, depending, guarded, missing, row
 from loopsim.states import States
 from loopsim.store import Run
 from loopsim.store.shards import reading, storing, write_bytes, write_table
@@ -284,9 +285,10 @@ def _occupancy_decay(states: States, labels: NDArray[np.int64], k: int) -> Itera
 
 def movement_rows(states: States, labels: NDArray[np.int64], k: int) -> Iterator[Row]:
     """Transitions, dwell and escape times, long-run shares; of trajectories that lasted."""
-    first = first_fitted(states.ts)
+    first, since = first_told(states), told_since(states)
     whole = np.asarray(states.present[:, first:].all(axis=1))
-    yield from guarded("transition_memory", int(whole.sum()), lambda: _moved(labels[whole, first:], states, whole, k))
+    rows = guarded("transition_memory", int(whole.sum()), lambda: _moved(labels[whole, first:], states, whole, k))
+    yield from depending(rows, since)
 
 
 def _moved(labels: NDArray[np.int64], states: States, whole: NDArray[np.bool_], k: int) -> Iterator[Row]:
@@ -313,12 +315,15 @@ def ending_rows(states: States, n_nulls: int = NULLS) -> Iterator[Row]:
     n = int(both.sum())
     yield from guarded("endpoint_silhouette", n, lambda: _clusters(states, both, n_nulls))
     yield from guarded("density_clusters", n, lambda: _density(states, last))
-    shift = first_fitted(states.ts)
+    shift, since = first_told(states), told_since(states)
     whole = states.present[:, shift:].all(axis=1)
     x, starts = states.vectors[whole, shift:], states.starts[whole]
-    yield from guarded("absorbed", len(x), lambda: _absorbed(recurrence.absorption(x, starts), starts))
-    yield from guarded("cycle_contrast", len(x), lambda: _cycles(x, starts))
-    yield from guarded("lag_distance", len(x), lambda: _lags(x, starts))
+    for name, make in (
+        ("absorbed", lambda: _absorbed(recurrence.absorption(x, starts), starts)),
+        ("cycle_contrast", lambda: _cycles(x, starts)),
+        ("lag_distance", lambda: _lags(x, starts)),
+    ):
+        yield from depending(guarded(name, len(x), make), since)
 
 
 def _clusters(states: States, both: NDArray[np.bool_], n_nulls: int) -> Iterator[Row]:
@@ -364,6 +369,8 @@ def _cycles(x: NDArray[np.float32], starts: NDArray[np.object_]) -> Iterator[Row
 
 def _lags(x: NDArray[np.float32], starts: NDArray[np.object_]) -> Iterator[Row]:
     most = min(8, x.shape[1] - 1)
+    if most < 1:
+        raise ValueError(f"{x.shape[1]} iterations; a distance between two of them needs 2")
     for lag, estimate in enumerate(recurrence.lag_distances(x, starts, max_lag=most, burn_in=0), start=1):
         yield row("lag_distance", estimate, item=f"lag {lag}")
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from loopsim.embed import embed_phrases
 from loopsim.errors import ModelError, UsageError
 from loopsim.measure import concepts, design, geometry, motifs, origins, pulls, wording
-from loopsim.measure.cells import Cell, cells_of, checked, first_fitted, key_columns
-from loopsim.measure.redraws import Redraws, find_redraws
-from loopsim.measure.rows import COLUMNS, Row, guarded, missing
+from loopsim.measure.cells import Cell, cells_of, checked, key_columns
+from loopsim.measure.redraws import Redraws, find_redraws, first_told, redraws_of_controls, told_since
+from loopsim.measure.rows import COLUMNS, Row, depending, guarded, missing
 from loopsim.measure.tasks import Task, carried_out
 from loopsim.measure.vocabulary import Vocabulary, named_in, read_vocabulary, vocabulary_of
 from loopsim.presets.entry import of_postcards
@@ -252,9 +252,13 @@ class _Pass:
         return labelled
 
     def _redraws(self, found: States) -> Redraws | None:
-        """Draws of the same steps from a run of branches."""
-        if self.options.redraws is None or "between" not in self.wanted:
+        """Draws of the same steps: from a run of branches, or from the run's own controls."""
+        if "between" not in self.wanted:
             return None
+        if self.options.redraws is None:
+            redraws = redraws_of_controls(found)
+            self._note_between_quarters(found, redraws)
+            return redraws
         other = states(open_run(self.options.redraws), found.embedder, found.modality)
         redraws = find_redraws(found, other, str(self.options.redraws))
         if not redraws.draws:
@@ -263,6 +267,17 @@ class _Pass:
                 "condition; it must branch from its steps (starts: from: RUN/TRAJECTORY/t) with replicates: 2 or more"
             )
         return redraws
+
+    def _note_between_quarters(self, found: States, redraws: Redraws) -> None:
+        """Say which steps were drawn again without being in a quarter that the panel is given for."""
+        quarters = [(int(found.ts[a]), int(found.ts[b - 1])) for a, b in geometry.windows(found).values() if a < b]
+        for t in redraws.ts:
+            if not any(first <= t <= last for first, last in quarters):
+                self.options.on_note(
+                    f"{found.embedder}, {found.modality}s: the step of t = {t} was drawn again (controls: redraw), "
+                    "which is in neither the first nor the last quarter: seed_noise is measured there, and assumed to "
+                    "be that of a random walk in the quarters"
+                )
 
     def _survival_in_pictures(self, found: States) -> Iterator[Task]:
         """Concepts found in pictures by a zero-shot detector, where the embedder can be had."""
@@ -334,8 +349,9 @@ def _one(row: Row) -> list[Row]:
 
 def _repeats(mine: Captions) -> Iterator[Row]:
     """Fixed points and cycles of captions, of trajectories that lasted."""
-    first = first_fitted(mine.ts)
+    first = first_told(mine)
     whole = (mine.texts[:, first:] != None).all(axis=1)  # noqa: E711 - element by element
     texts = mine.texts[whole, first:].tolist()
     starts = mine.trajectories["start_id"].to_numpy(dtype=object)[whole]
-    yield from guarded("absorbed", len(texts), lambda: motifs.repeated_texts(texts, starts))
+    rows = guarded("absorbed", len(texts), lambda: motifs.repeated_texts(texts, starts))
+    yield from depending(rows, told_since(mine))

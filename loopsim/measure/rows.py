@@ -28,6 +28,11 @@ def signed(signature: str, more: Mapping[str, object]) -> str:
     return f"{head}{added}|v:{version}"
 
 
+def depending(rows: Iterable[Row], more: Mapping[str, object]) -> Iterator[Row]:
+    """Rows with more in their signatures of what they depend on."""
+    return (one | {"signature": signed(one["signature"], more)} for one in rows)
+
+
 def row(
     metric: str, estimate: Estimate, t: int | None = None, item: str | None = None, verdict: str | None = None
 ) -> Row:

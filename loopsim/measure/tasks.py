@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loopsim.measure.rows import Row, signed
+from loopsim.measure.rows import Row, depending
 from loopsim.provenance import usable_cpus
 
 SMALL = 5_000_000
@@ -27,7 +27,7 @@ class Task:
 
     def rows(self) -> list[Row]:
         """Compute them."""
-        return [dict(self.keys) | one | {"signature": signed(one["signature"], self.depends)} for one in self.make()]
+        return [dict(self.keys) | one for one in depending(self.make(), self.depends)]
 
 
 def carried_out(tasks: Iterable[Task], jobs: int = 0) -> Iterator[Row]:

@@ -51,7 +51,7 @@ def check_executor(name: str, options: RayOptions, shard: str | None, max_cost: 
 
 def notices(plan: Plan) -> list[str]:
     """All that is to be said of a plan; of hub models, as far as the cache tells."""
-    return [*_toys(plan), *_partial_judges(plan), *_half_blind(plan), *_unknown_words(plan)]
+    return [*_toys(plan), *_partial_judges(plan), *_half_blind(plan), *_unknown_words(plan), *_drawn_once(plan)]
 
 
 def _generators(plan: Plan) -> set[str]:
@@ -118,6 +118,19 @@ def _half_blind(plan: Plan) -> Iterator[str]:
             such = "dinov2-b" if modalities == {"text"} else "all-mpnet-base-v2"
             yield line + (
                 f", but by {', '.join(others)}" if others else f"; add one that does, such as {such} or {DEFAULT_JUDGE}"
+            )
+
+
+def _drawn_once(plan: Plan) -> Iterator[str]:
+    """A `redraw` that keeps a description too late to draw it twice is the loop itself."""
+    n, last = plan.experiment.iterations, max(start.t0 for start in plan.starts)
+    ats = [c.control.at for c in plan.conditions if c.control is not None and c.control.kind == "redraw"]
+    for at in dict.fromkeys(ats):
+        first = max(at, last) + 1
+        if last + n < first + 1:
+            yield (
+                f"controls: redraw: {{at: {at}}} is the loop itself up to iteration {first}, and the run ends at "
+                f"{last + n}, so nothing is drawn twice; set iterations: {first + 1 - last} or more, or an earlier at"
             )
 
 
