@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from loopsim.cli import app
@@ -201,8 +204,8 @@ def test_only_the_iterations_that_are_hit_are_made_again(pieces, whole, plan, tm
     verdict = verify_run(run)
     assert hits(verdict) == {"c0000": "5"}
     assert len(verdict.findings) == 1
-    done = repair_run(run, verdict)
-    assert done == [f"steps/{path.name}: put aside; 9 of its 10 iterations are kept"]
+    done = repair_run(run, verdict).done
+    assert done == (f"steps/{path.name}: put aside; 9 of its 10 iterations are kept",)
     made = []
     run_plan(plan, run, watch=lambda now: made.append(now.made))
     assert made == [2]  # two of the four have failed at the beginning
@@ -390,6 +393,75 @@ def test_reading_a_damaged_page_names_the_command(run):
         open_run(run).steps(images=True)
 
 
+# ---- failures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", ["rolf", "bytes", "wrong type"])
+def test_a_damaged_line_of_failures_is_found_and_the_failure_is_found_again(run, whole, plan, harm):
+    (path,) = (run / "failures").glob("*.jsonl")
+    lines = path.read_bytes().split(b"\n")
+    old, new = {"rolf": (b'"role"', b'"rolf"'), "bytes": (b"{", b"\xff"), "wrong type": (b'"t": 1', b'"t": "')}[harm]
+    lines[1] = lines[1].replace(old, new, 1)
+    path.write_bytes(b"\n".join(lines))
+    finding, steps = verify_run(run).findings
+    assert (finding.file, finding.remedy) == (f"failures/{path.name}", "rewrite")
+    assert "line 2 is damaged" in finding.in_words()
+    assert (steps.iterations, len(steps.trajectories)) == (((1, 1),), 1)  # where it failed, and nothing after that
+    repair_run(run, verify_run(run))
+    assert [f.remedy for f in verify_run(run).findings] == ["again"]  # what follows the gap is not blamed
+    made = []
+    run_plan(plan, run, watch=lambda now: made.append(now.made))
+    assert made == [2]  # one iteration, of the two that live
+    assert verify_run(run).findings == ()
+    assert contents(open_run(run)) == contents(open_run(whole))
+    named = {(f.trajectory_id, f.t, f.role, f.message) for f in open_run(run).failures()}
+    assert named == {(f.trajectory_id, f.t, f.role, f.message) for f in open_run(whole).failures()}
+    (kept,) = (run / "damaged").rglob("failures/*.jsonl")
+    assert kept.read_bytes() == b"\n".join(lines)
+
+
+def test_the_half_line_of_a_killed_writer_is_no_damage(run):
+    (path,) = (run / "failures").glob("*.jsonl")
+    path.write_bytes(path.read_bytes() + b'\n{"trajectory_id": "1be1')
+    assert verify_run(run).findings == ()
+
+
+# ---- start pictures --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictured(planner: Planner, tmp_path: Path) -> tuple[Path, Plan]:
+    """A run that begins with two pictures, and its plan, which has the originals."""
+    for k in range(2):
+        pixels = np.random.default_rng(k).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.bmp")
+    plan = planner(starts={"images": [f"{tmp_path}/0.bmp", f"{tmp_path}/1.bmp"]}, iterations=1)
+    return run_plan(plan, tmp_path / "pictured").path, plan
+
+
+@pytest.mark.parametrize("harm", ["a pixel", "no picture", "gone"])
+def test_a_damaged_start_picture_is_found_and_copied_again(pictured, harm):
+    run, plan = pictured
+    assert verify_run(run).findings == verify_run(run).notices == ()
+    path = min((run / "starts").iterdir())
+    sound = path.read_bytes()
+    if harm == "a pixel":
+        flip(path, len(sound) // 2)
+    else:
+        path.write_bytes(b"no picture")
+    if harm == "gone":
+        path.unlink()
+    (finding,) = verify_run(run).findings  # and not experiment.yaml, which gives other trajectories now
+    assert finding.file == f"starts/{path.name}"
+    assert finding.remedy == ("again" if harm == "gone" else "move")
+    assert "put the picture back, or run the experiment's own file" in finding.in_words()
+    repair_run(run, verify_run(run))
+    assert not path.exists()
+    run_plan(plan, run)
+    assert path.read_bytes() == sound
+    assert verify_run(run).findings == ()
+
+
 # ---- manifest and tables ---------------------------------------------------------------------------------------------
 
 
@@ -432,7 +504,7 @@ def test_a_manifest_is_not_rebuilt_from_another_experiment(run):
     (finding,) = verdict.findings
     assert finding.remedy == "none"
     assert "cannot be rebuilt: experiment.yaml is not what the stored steps were made from" in finding.message
-    assert repair_run(run, verdict) == []
+    assert repair_run(run, verdict).done == ()
 
 
 def test_a_manifest_is_not_rebuilt_without_a_log(run):
@@ -586,6 +658,68 @@ def test_steps_of_other_models_and_of_other_calls_are_told(whole, planner, tmp_p
     monkeypatch.setattr("loopsim.models.mock.MockCaptioner._say", lambda self, image, seed: ["something", "else"])
     again = rerun_steps(whole, 2)
     assert [(m.same_picture, m.same_text) for m in again.chosen] == [(True, False)] * 2
+
+
+def iterations_set(run: Path, now: int, seal: bool = True) -> None:
+    """Edit the number of iterations in a run's experiment; without the seal, as in a run from before there was one."""
+    text = (run / "experiment.yaml").read_text()
+    text = re.sub(r"(?m)^iterations: \d+$", f"iterations: {now}", text)
+    (run / "experiment.yaml").write_text(text if seal else re.sub(r"(?m)^# Checksum.*\n", "", text))
+
+
+@pytest.mark.parametrize("known_from", ["checksum", "log", "files"])
+def test_an_experiment_file_with_fewer_iterations_is_blamed_and_no_step(run, whole, plan, known_from):
+    iterations_set(run, 4, seal=known_from == "checksum")
+    if known_from != "log":
+        (run / "log.jsonl").unlink()
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "experiment.yaml"}
+    verdict = verify_run(run)
+    (finding,) = verdict.findings
+    assert (finding.file, finding.remedy) == ("experiment.yaml", "none")
+    assert "says iterations: 4, and 9 were made" in finding.in_words()
+    assert "make it iterations: 9 again, or give the same `loopsim run` command" in finding.in_words()
+    assert verdict.steps == 42
+    assert repair_run(run, verdict).done == ()
+    assert before == {p: p.read_bytes() for p in before}
+    assert contents(run_plan(plan, run)) == contents(open_run(whole))
+    assert verify_run(run).findings == ()
+
+
+def test_steps_beyond_the_experiment_are_blamed_where_others_end_with_it(planner, tmp_path):
+    run = run_plan(planner(cohort=4, iterations=3), tmp_path / "run")
+    (run.path / "log.jsonl").unlink()
+    path = shard_of(run.path)
+    further = [replace(step, t=4) for step in run.steps_at("c0000", 3)]
+    run.commit("c0000", further)
+    (finding,) = verify_run(run.path).findings
+    assert finding.message == "holds iterations that the experiment does not have"
+    assert finding.file.startswith("steps/")
+    assert finding.file != f"steps/{path.name}"
+
+
+def test_a_changed_experiment_that_contradicts_nothing_is_noticed(run):
+    text = (run / "experiment.yaml").read_text()
+    (run / "experiment.yaml").write_text(text.replace("name: try", "name: dry"))
+    verdict = verify_run(run)
+    assert verdict.findings == ()
+    (notice,) = verdict.notices
+    assert notice.startswith("experiment.yaml was changed after it was written")
+
+
+def test_repairing_looks_again_when_it_holds_the_run(pieces, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(pieces, run)
+    path = run / "steps" / "c0000-0000005-0000005.parquet"
+    sound = path.read_bytes()
+    flip(path, len(sound) // 2)
+    verdict = verify_run(run)
+    assert hits(verdict) == {"c0000": "5"}
+    path.write_bytes(sound)  # a writer makes it again, merges everything and ends
+    open_run(run).compact()
+    repaired = repair_run(run, verdict)
+    assert (repaired.done, repaired.verdict.findings, repaired.verdict.notices) == ((), (), ())
+    assert not (run / "damaged").exists()
+    assert contents(open_run(run)) == contents(open_run(whole))
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -33,8 +33,11 @@ def verify(
         from loopsim.verify import repair_run, rerun_steps, verify_run
 
         check_device(device)
-        verdict = verify_run(directory, pictures=not quick, watch=_counting if stderr.is_terminal else None)
-        done = repair_run(directory, verdict) if repair else []
+        watch = _counting if stderr.is_terminal else None
+        verdict, done = verify_run(directory, pictures=not quick, watch=watch), list[str]()
+        if repair:
+            repaired = repair_run(directory, verdict, pictures=not quick, watch=watch)
+            verdict, done = repaired.verdict, list(repaired.done)
         wrong = [finding for finding in verdict.findings if not repair or finding.remedy in ("none", "again")]
         again = None
         if rerun is not None and not wrong:

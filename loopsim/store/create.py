@@ -18,7 +18,7 @@ from loopsim.plan import Plan
 from loopsim.records import Start
 from loopsim.store import checksums, lock, shards
 from loopsim.store.diff import describe_difference
-from loopsim.store.manifest import manifest_bytes
+from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.shares import FOLDER, Share, holders
 from loopsim.store.tables import uniform_columns
@@ -76,6 +76,9 @@ def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[N
                 _alone(now, plan.experiment.iterations)
             run.manifest = now.manifest
             stack.enter_context(run.writing(share))
+            for start in plan.starts:  # one that was lost, or put aside as damaged
+                if start.image is not None and not (run.path / _kept_image(start)).exists():
+                    shards.write_bytes(run.path / _kept_image(start), start.image.read_bytes())
             if dict(resolved) != dict(now.experiment):
                 shards.write_table(run.path / "trajectories.parquet", trajectory_table(plan))  # groups may be renamed
                 _write_yaml(run.path, resolved)
@@ -181,9 +184,9 @@ def _occupied(path: Path) -> bool:
 
 
 def _write_yaml(path: Path, resolved: Mapping[str, Any]) -> None:
-    text = "# The experiment as it was run, with every start written out.\n"
-    text += yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True, width=120)
-    shards.write_bytes(path / "experiment.yaml", text.encode())
+    text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True, width=120)
+    content = sealed("The experiment as it was run, with every start written out.", text)
+    shards.write_bytes(path / "experiment.yaml", content)
 
 
 def _cohorts(plan: Plan) -> dict[str, list[str]]:

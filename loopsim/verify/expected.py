@@ -16,7 +16,7 @@ from loopsim.plan import Plan, make_plan
 from loopsim.records import Condition, Failure, Start, Trajectory
 from loopsim.runner import read_branch
 from loopsim.store import Run
-from loopsim.store.journal import read_events
+from loopsim.store.journal import Unreadable, read_events, scan_failures
 from loopsim.store.shares import share_of_log
 
 
@@ -42,6 +42,8 @@ class Expected:
     """The plan; None where it cannot be made here."""
     ended: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Cohort to how many iterations it was carried on for, by the log: 0 where that says only that it was begun."""
+    unsaid: tuple[Unreadable, ...] = ()
+    """Failures that are on record, and cannot be read."""
 
 
 def planned_again(path: Path) -> Plan | str:
@@ -62,7 +64,8 @@ def expected_of(run: Run, plan: Plan | None) -> Expected:
     Raises:
         StoreError: there is no plan, and its table of trajectories cannot be read.
     """
-    failed = {failure.trajectory_id: failure for failure in run.failures()}
+    failures, damaged = scan_failures(run.path / "failures")
+    failed = {failure.trajectory_id: failure for failure in failures}
     cohorts = {cohort: tuple(members) for cohort, members in run.cohorts.items()}
     if run.imported is not None:
         return Expected(cohorts, {}, failed, 0, False, run.iterations)
@@ -72,7 +75,7 @@ def expected_of(run: Run, plan: Plan | None) -> Expected:
     plain = seams <= {"carry_on"} and (plan is not None or not run.experiment.get("controls"))
     return Expected(
         cohorts, known, failed, run.experiment.get("seed"), run.experiment.get("pairing") == "independent",
-        run.iterations, plain, plan, ended_at(run),
+        run.iterations, plain, plan, ended_at(run), tuple(damaged),
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def find_gaps(cohort: str, shards: Sequence[Shard], noted: Iterable[str], expect
         # An old log does not say how far that was; where nothing is left, all that there should be is gone.
         had.append((t0, t0 + (expected.ended[cohort] or (0 if stored else expected.iterations))))
     gaps = [
-        gap for first, last in joined(had) for gap in missing(stored, first, min(last, _last_alive(cohort, expected)))
+        gap for first, last in joined(had) for gap in missing(stored, first, min(last, last_alive(cohort, expected)))
     ]
     there = {shard.path.name for shard in shards}
     gone = [shard for shard in written if shard.path.name not in there]
@@ -43,7 +43,7 @@ def lost_files(shards: Sequence[Shard], noted: Iterable[str]) -> list[Shard]:
     return [shard for shard in written.values() if missing(stored, shard.first, shard.last)]
 
 
-def _last_alive(cohort: str, expected: Expected) -> int:
+def last_alive(cohort: str, expected: Expected) -> int:
     """The last iteration that any trajectory of a cohort can have."""
     ends = [expected.failed[i].t - 1 if i in expected.failed else None for i in expected.cohorts[cohort]]
     known = [end for end in ends if end is not None]

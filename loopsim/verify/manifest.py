@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from loopsim.plan import Plan
-from loopsim.store.manifest import CHECKSUM, manifest_checksum
+from loopsim.store.manifest import CHECKSUM, is_as_sealed, manifest_checksum
 from loopsim.store.run import FORMAT_VERSION, Run
 from loopsim.store.shards import list_shards
 from loopsim.verify.reading import UNREADABLE
@@ -43,6 +43,14 @@ def read_experiment(path: Path) -> dict[str, Any] | str:
     if not isinstance(experiment, dict) or not isinstance(experiment.get("iterations"), int):
         return "is damaged: it has no iterations"
     return experiment
+
+
+def experiment_changed(path: Path) -> bool:
+    """Whether the experiment of a run directory is certainly no longer what was written."""
+    try:
+        return is_as_sealed((path / "experiment.yaml").read_bytes()) is False
+    except OSError:
+        return False
 
 
 def rebuilt_manifest(path: Path, plan: Plan | str, experiment: Mapping[str, Any]) -> dict[str, Any] | str:

@@ -41,6 +41,8 @@ class Finding:
     """The trajectories of that cohort that are hit."""
     embedder: str | None = None
     """Folder of the embedder whose vectors are hit; pictures and captions are not then."""
+    advice: str | None = None
+    """What mends it, where that is more than the remedy says."""
 
     def in_words(self, shown: int = 6) -> str:
         """The finding in a line or two, at most `shown` trajectories by name."""
@@ -51,7 +53,7 @@ class Finding:
             one = len(self.iterations) == 1 and self.iterations[0][0] == self.iterations[0][1]
             text += f"\n  hit: iteration{'s' * (not one)} {in_words(self.iterations)} of cohort {self.cohort}"
             text += f", {many} {'trajectory' if many == 1 else 'trajectories'} ({named})" if many else ""
-        return f"{text}\n  {REMEDIES[self.remedy]}"
+        return f"{text}\n  {self.advice or REMEDIES[self.remedy]}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from loopsim.plan import Plan
 from loopsim.store import Run, checksums, shards
 from loopsim.store.create import trajectory_table
 from loopsim.store.frames import each_once
+from loopsim.store.journal import scan_failures
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.shards import Shard, list_shards
 from loopsim.store.spans import runs_of
@@ -20,43 +22,65 @@ from loopsim.verify.expected import planned_again
 from loopsim.verify.manifest import read_experiment, read_manifest, rebuilt_manifest
 from loopsim.verify.reading import read_steps
 from loopsim.verify.records import Finding, Verdict
+from loopsim.verify.runs import Watch, verify_run
 
 ASIDE = "damaged"
 """Folder of a run directory that damaged files are put into."""
 
 
-def repair_run(path: Path, verdict: Verdict) -> list[str]:
+@dataclass(frozen=True)
+class Repaired:
+    """A run that was mended."""
+
+    verdict: Verdict
+    """What was wrong with it at that moment."""
+    done: tuple[str, ...]
+    """What was done, a line each; empty where nothing could be."""
+
+
+def repair_run(path: Path, verdict: Verdict, *, pictures: bool = True, watch: Watch | None = None) -> Repaired:
     """Mend what `verify_run` found.
+
+    Where there is something to mend, everything is looked at once more while the run is held: a writer may have merged
+    files or ended in the meantime, and what is intact is not to be put aside.
 
     Args:
         path: the run directory.
         verdict: what was found in it.
-
-    Returns:
-        What was done, a line each.
+        pictures: as for `verify_run`.
+        watch: as for `verify_run`.
 
     Raises:
         UsageError: another process is writing to the run.
         StoreError: the disk refuses; nothing is lost.
     """
-    mendable = [finding for finding in verdict.findings if finding.remedy in ("rewrite", "move")]
-    if not mendable:
-        return []
+    if not _mendable(verdict):
+        return Repaired(verdict, ())
     with Run(path, {}, {}).writing():
+        verdict = verify_run(path, pictures=pictures, watch=watch, ours=True)
         aside = _Aside(path)
         done: list[str] = []
-        for finding in mendable:
+        for finding in _mendable(verdict):
             if finding.file in ("manifest.json", "trajectories.parquet"):
                 done.append(_rewritten(path, finding, aside))
             elif finding.file == "measurements.parquet":
                 aside.move(finding.file)
                 (path / "figures" / ".stamp").unlink(missing_ok=True)
                 done.append(f"{finding.file}: put aside; `loopsim run` or `loopsim measure` makes it again")
+            elif finding.file.startswith("starts/"):
+                aside.move(finding.file)
+                done.append(f"{finding.file}: put aside")
+            elif finding.file.startswith("failures/"):
+                done.append(_without_damaged_lines(path, finding.file, aside))
             elif finding.embedder is not None:
                 done += _without_vectors(path, finding, aside)
         done += _without_steps(path, verdict, aside)
         shards.sync_folder(path)
-    return list(dict.fromkeys(done))
+    return Repaired(verdict, tuple(dict.fromkeys(done)))
+
+
+def _mendable(verdict: Verdict) -> list[Finding]:
+    return [finding for finding in verdict.findings if finding.remedy in ("rewrite", "move")]
 
 
 class _Aside:
@@ -105,6 +129,17 @@ def _rewritten(path: Path, finding: Finding, aside: _Aside) -> str:
     aside.move(finding.file)
     shards.write_bytes(path / finding.file, manifest_bytes(manifest))
     return f"{finding.file}: rebuilt {manifest['rebuilt']}"
+
+
+def _without_damaged_lines(path: Path, name: str, aside: _Aside) -> str:
+    """A file of failures, written anew with the lines that can be read."""
+    damaged = {one.line for one in scan_failures(path / "failures")[1] if one.path.name == (path / name).name}
+    lines = (path / name).read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    if damaged:
+        aside.keep(name)
+        kept = [line for number, line in enumerate(lines, 1) if number not in damaged]
+        shards.write_bytes(path / name, b"\n".join(kept))
+    return f"{name}: put aside; written anew from the lines that can be read"
 
 
 def _without_vectors(path: Path, finding: Finding, aside: _Aside) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from loopsim.store.run import FORMAT_VERSION
 from loopsim.store.shards import Shard, list_shards, shard_at
 from loopsim.verify.embeddings import VectorCheck
 from loopsim.verify.expected import Expected, expected_of, planned_again
-from loopsim.verify.manifest import models_known, read_experiment, read_manifest, rebuilt_manifest
+from loopsim.verify.inputs import check_starts, damaged_failures, iterations_before, says_too_few
+from loopsim.verify.manifest import experiment_changed, models_known, read_experiment, read_manifest, rebuilt_manifest
 from loopsim.verify.reading import UNREADABLE
 from loopsim.verify.records import Finding, Remedy, Verdict
 from loopsim.verify.steps import check_cohort
@@ -28,13 +30,14 @@ Watch = Callable[[int, int], None]
 """Called with how many cohorts were looked at, and how many there are."""
 
 
-def verify_run(path: Path, *, pictures: bool = True, watch: Watch | None = None) -> Verdict:
+def verify_run(path: Path, *, pictures: bool = True, watch: Watch | None = None, ours: bool = False) -> Verdict:
     """Look at everything in a run directory; nothing is changed.
 
     Args:
         path: the run directory.
         pictures: whether to decode every picture; without, a picture of a run without checksums is taken on trust.
         watch: called after every cohort.
+        ours: whether the caller holds the run for writing.
 
     Raises:
         UsageError: there is no run, or one of a newer format.
@@ -50,19 +53,23 @@ def verify_run(path: Path, *, pictures: bool = True, watch: Watch | None = None)
     run = _opened(path, experiment, plan, findings, notices)
     if run is None:
         return Verdict(tuple(findings), ("the steps were not looked at, since nothing says what they should be",))
+    starts = check_starts(path, experiment)
+    findings += starts
     known = plan if isinstance(plan, Plan) and not _others(run, plan) else None
-    if (writer := run.writer()).held:
+    if not ours and (writer := run.writer()).held:
         notices.append(f"it is being written to now{writer}: files that change meanwhile may be told as missing")
     table = _check_trajectories(run, known)
     findings += [*table, *_check_measurements(run)]
     if isinstance(plan, Plan) and known is None:
-        findings += _other_plan(run, notices)
+        findings += [] if starts else _other_plan(run, notices)
     elif isinstance(plan, str) and run.imported is None and isinstance(experiment, dict):
         notices.append(f"experiment.yaml gives no plan here, so trajectories.parquet is believed instead: {plan}")
     if known is None and table:
         return Verdict(tuple(findings), (*notices, "the steps were not looked at, since nothing says what they are"))
     steps = _check_steps(run, expected_of(run, known), pictures, watch)
     findings += steps.findings
+    if experiment_changed(path) and not any(finding.file == "experiment.yaml" for finding in findings):
+        notices.append("experiment.yaml was changed after it was written; what is stored does not contradict it")
     hosted = {spec.model for c in known.conditions for spec in c.chain if is_hosted(spec.model)} if known else set()
     if findings and hosted:
         notices.append(
@@ -160,6 +167,11 @@ def _check_steps(run: Run, expected: Expected, pictures: bool, watch: Watch | No
             by_cohort[shard.cohort].append(shard)
         else:
             findings.append(Finding(f"steps/{shard.path.name}", "is of no cohort of the run", "none"))
+    findings += damaged_failures(expected.unsaid)
+    before = iterations_before(expected, by_cohort, experiment_changed(run.path))
+    if before is not None:
+        findings.append(says_too_few(expected.iterations, before))
+        expected = replace(expected, iterations=before)
     vectors = VectorCheck(run)
     hits: dict[str, frozenset[int]] = {}
     decoded = unvouched = unnoted = count = 0

@@ -64,6 +64,9 @@ def check_cohort(
     doubtful: set[Key] = set()
     content: dict[Key, frozenset[str]] = {}
     pictures = unvouched = 0
+    unsaid = any(line.path.stem == cohort for line in expected.unsaid)
+    ended: set[str] = set()
+    reach = shards[0].first - 1 if shards else 0
     shards = each_once(shards)
     for shard in shards:
         reading = read_steps(shard, noted.get(shard.path.name))
@@ -72,6 +75,9 @@ def check_cohort(
         wrong = _Wrong(shard, reading, expected)
         pictures += wrong.look(decode)
         lost = wrong.lost(imported)
+        if reading.damage is None:
+            lost = _unexplained(lost, unsaid, shard.first if shard.first > reach + 1 else None, ended)
+        reach = shard.last
         name = f"steps/{shard.path.name}"
         for message, keys in wrong.reasons.items():
             findings.append(_finding(name, message, remedy, cohort, keys))
@@ -88,6 +94,27 @@ def check_cohort(
     gaps = [] if imported else find_gaps(cohort, shards, noted, expected)
     absent = frozenset(t for gap in gaps for first, last in gap.iterations for t in range(first, last + 1))
     return CohortCheck((*findings, *gaps), good, content, frozenset(hits), absent, pictures, unvouched)
+
+
+def _unexplained(lost: list[Key], unsaid: bool, after_gap: int | None, ended: set[str]) -> list[Key]:
+    """What must be made again of the rows that a sound file lacks.
+
+    Whoever ends in such a file has failed there, if not all failures of the cohort can be read: making the first lost
+    iteration again finds the failure again. Whoever ends in a gap before it may have failed in the gap, which is made
+    again anyway.
+
+    Args:
+        lost: the rows.
+        unsaid: whether failures of the cohort cannot be read.
+        after_gap: the first iteration of the file, where iterations before it are missing.
+        ended: the trajectories that have ended so far, which is added to.
+    """
+    ended |= {i for i, t in lost if t == after_gap}
+    found = [key for key in lost if key[0] not in ended]
+    if unsaid:
+        found = list(dict(sorted(found, key=lambda key: -key[1])).items())  # the first of each
+        ended |= {i for i, _ in found}
+    return found
 
 
 class _Wrong:
