@@ -57,6 +57,10 @@ class Vocabulary:
                 yield index, category, phrase
 
 
+_Phrase = tuple[tuple[str, ...], int, str]
+"""Folded words, the index of the concept that they name, and its category."""
+
+
 def read_vocabulary(path: Path) -> Vocabulary:
     """Concepts from a text file: `concept`, or `category: concept, concept`, a line each; `#` begins a comment.
 
@@ -130,33 +134,34 @@ def named_in(texts: NDArray[np.object_], vocabulary: Vocabulary) -> NDArray[np.b
     Plurals are folded. Within a category that a file names, what lies inside a longer phrase does not count by itself:
     "small crowd" is no "crowd" where both are listed.
     """
-    wanted: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+    wanted: dict[str, list[_Phrase]] = {}
     for index, category, phrase in vocabulary.phrases():
-        wanted.setdefault(_folded(phrase), []).append((index, category))
-    lengths = sorted({len(phrase) for phrase in wanted}, reverse=True)
+        folded = _folded(phrase)
+        wanted.setdefault(folded[0], []).append((folded, index, category))
     known: dict[str | None, NDArray[np.bool_]] = {None: np.zeros(len(vocabulary.concepts), dtype=bool)}
     flat = []
     for text in texts.ravel():
         if text not in known:
             known[text] = np.zeros(len(vocabulary.concepts), dtype=bool)
-            known[text][_named([fold(word) for word in words(text)], wanted, lengths)] = True
+            known[text][_named([fold(word) for word in words(text)], wanted)] = True
         flat.append(known[text])
     return np.array(flat, dtype=bool).reshape(*texts.shape, len(vocabulary.concepts))
 
 
-def _named(
-    said: Sequence[str], wanted: Mapping[tuple[str, ...], list[tuple[int, str]]], lengths: Sequence[int]
-) -> list[int]:
-    """Indices of the concepts that folded words name, the longest phrases first."""
-    spans: dict[str, list[tuple[int, int]]] = {}
+def _named(said: Sequence[str], wanted: Mapping[str, Sequence[_Phrase]]) -> list[int]:
+    """Indices of the concepts that folded words name; `wanted` has the phrases by their first word."""
+    hits = [
+        (len(phrase), first, index, category)
+        for first, word in enumerate(said)
+        for phrase, index, category in wanted.get(word, ())
+        if len(phrase) == 1 or tuple(said[first : first + len(phrase)]) == phrase
+    ]
+    longer: dict[str, list[tuple[int, int]]] = {}
     found = []
-    for length in lengths:
-        for first in range(len(said) - length + 1):
-            for index, category in wanted.get(tuple(said[first : first + length]), ()):
-                longer = spans.setdefault(category, [])
-                span = (first, first + length)
-                inside = any(a <= span[0] and span[1] <= b and (a, b) != span for a, b in longer)
-                if not inside or category == NO_CATEGORY:
-                    longer.append(span)
-                    found.append(index)
+    for length, first, index, category in sorted(hits, reverse=True):
+        inside = any(a <= first and first + length <= b and length < b - a for a, b in longer.get(category, ()))
+        if not inside or category == NO_CATEGORY:
+            found.append(index)
+            if length > 1:
+                longer.setdefault(category, []).append((first, first + length))
     return found
