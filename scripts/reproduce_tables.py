@@ -143,6 +143,19 @@ _SURVIVAL = tuple(
 _BETWEEN = "Cosine distance between trajectories, of texts and of pictures [95 % interval over starts]."
 _SHORT = f"{_BETWEEN} Short captions are close to each other at once: compare levels of texts at equal length only."
 _VARIETY = "Memory, effective number of motifs, and entropy of what captions name (bits)."
+_DIRECTIONS = tuple(
+    Column(f"{lost} > {come}", "concept_replacements", "whole", item=f"{category}: {lost} > {come}")
+    for category, rare, typical in (
+        ("subject", "robot", "person"), ("colour", "purple", "blue"), ("place", "desert", "street"),
+        ("mood", "storm", "sunny"),
+    )
+    for lost, come in ((rare, typical), (typical, rare))
+)  # fmt: skip
+_MAJORITY = tuple(
+    Column(heading, f"concept_to_majority{part}", "whole", item=category)
+    for category in ("subject", "colour", "place", "mood")
+    for heading, part in ((category, ""), ("if drawn", ":expected"))
+)
 
 STUDIES: Mapping[str, tuple[Table, ...]] = {
     "elevator_music": (
@@ -199,6 +212,11 @@ STUDIES: Mapping[str, tuple[Table, ...]] = {
         ),
         Cells("Concepts that gave way to another of their kind, a trajectory.", "postcards-by-who",
               (Column("replacements", "concept_replacements", "whole"),), by=("label", "who")),
+        Cells("Of these, a rare value that gave way to the typical one, and the reverse (–: never).", "postcards",
+              _DIRECTIONS),
+        Cells("Share of the replacements by what most chains of other starts showed at that time, and the same if the "
+              "new were drawn from all that these showed (–: none to judge).", "postcards-by-who", _MAJORITY,
+              by=("label", "who")),
     ),
     "alternating": (
         Cells(f"The alternating chain. {_BETWEEN}", "postcards", _DISTANCES),

@@ -19,6 +19,7 @@ from loopsim.errors import ModelError
 from loopsim.experiment import load_experiment
 from loopsim.measure import METRICS, interval
 from loopsim.measure.vocabulary import named_in, read_vocabulary
+from loopsim.models.postcards import world
 from loopsim.models.postcards.truth import entropy_of_draws
 from loopsim.plan import Plan, make_plan
 from loopsim.presets.entry import of_postcards
@@ -237,6 +238,26 @@ def test_the_whole_analysis_of_the_elevator_music_is_shown_on_its_twin():
         "endpoint_clusters:p_start", "density_clusters", "time_to_lose_origin", "time_to_lose_origin:never",
     }  # fmt: skip
     assert asked <= TABLES.metrics_of("elevator_music") <= set(METRICS)
+
+
+def test_the_tables_of_people_show_what_gave_way_to_what_once_it_is_stored():
+    total = rows(metric="concept_replacements", embedder=None, value=2.5)
+    made = [
+        rows(metric="concept_replacements", item="subject: robot > person", embedder=None, value=0.75),
+        rows(metric="concept_to_majority", item="subject", embedder=None, value=0.5),
+        rows(metric="concept_to_majority:expected", item="subject", embedder=None, value=0.4, ci_low=float("nan")),
+    ]
+    directions, majority = TABLES.STUDIES["people"][3:5]
+    assert TABLES._of_cells(pd.DataFrame([total]), directions) == ""  # as stored before
+    assert TABLES._of_cells(pd.DataFrame([total]).assign(who="robot"), majority) == ""
+    shown = TABLES._of_cells(pd.DataFrame([total, *made]), directions).splitlines()
+    assert shown[0].startswith("| condition | robot > person | person > robot | purple > blue |")
+    assert shown[2].startswith("| all | 0.75 [0.25, 0.75] | – |")
+    shown = TABLES._of_cells(pd.DataFrame([total, *made]).assign(who="robot"), majority).splitlines()
+    assert shown[2].startswith("| all | 0.50 [0.25, 0.75] | 0.40 | –")
+    items = {column.item for column in directions.columns}
+    known = {f"{kind}: {a} > {b}" for kind in world.ATTRIBUTES for a in world.VALUES[kind] for b in world.VALUES[kind]}
+    assert items <= known
 
 
 def test_a_table_shows_each_cell_with_what_was_measured():
