@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +29,12 @@ import bench_loop as loops  # the scripts beside this one
 import gpu_shapes as shapes
 import numpy as np
 import torch
+from gpu_report import Found, Report, attempt, tell
 
 from loopsim.catalog import settings_of
 from loopsim.embed import embed_run
 from loopsim.experiment import parse_experiment
 from loopsim.models import load_captioner, load_generator
-from loopsim.models.base import free_memory
 from loopsim.models.pool import ModelPool
 from loopsim.models.torch_setup import pin
 from loopsim.plan import Plan, make_plan
@@ -48,8 +46,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 operations a second by the makers' data sheets."""
 PROMPT = " ".join(shapes.WORDS[:40])
-PARTS = ("drawing", "describing", "drawing_compiled", "describing_compiled", "loop")
-Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,52 +69,6 @@ class Sizes:
 
 
 TINY = Sizes((1, 2), (1, 2), 2, 5, 32, 3, 1, 2, "float32", "cpu")
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def attempt(what: str, call: Callable[[], Found]) -> Found:
-    """A result, or why there is none; only Ctrl-C and its like end the bench."""
-    try:
-        found = call()
-    except Exception as error:  # noqa: BLE001 - a measurement that fails must not cost those that worked
-        first = (str(error).strip().splitlines() or ["no message"])[0]
-        found = {"skipped": f"{type(error).__name__}: {first[:300]}"}
-    free_memory()  # outside the handler, whose traceback would hold on to what is to be freed
-    say(f"{what}: {json.dumps(found)}")
-    return found
-
-
-@dataclass
-class Report:
-    """What was found, on disk after every measurement."""
-
-    path: Path
-    found: Found = field(default_factory=dict)
-
-    def keep(self, part: str, one: Found) -> Found:
-        """Note a part, or a part so far."""
-        self.found[part] = one
-        self.found["skipped"] = self.skipped()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f".{os.getpid()}-{self.path.name}")
-        fresh.write_text(json.dumps(self.found, indent=1))
-        fresh.replace(self.path)
-        return one
-
-    def skipped(self) -> dict[str, str]:
-        """What there is no result of, and why."""
-        left = {f"building {name}": why for name, why in self.found.get("built", {}).items() if why != "built"}
-        for part in PARTS:
-            one = self.found.get(part, {"skipped": "not reached"})
-            if "skipped" in one:
-                left[part] = str(one["skipped"])
-            for size, each in one.items():
-                if isinstance(each, dict) and "skipped" in each:
-                    left[f"{part}, batch {size}"] = str(each["skipped"])
-        return left
 
 
 # ---- one model ---------------------------------------------------------------------------------------------------
@@ -309,57 +259,44 @@ def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], thr
     def bench(members: int, iterations: int) -> loops.Bench:
         return loops.Bench(plan_of(folders, sizes, batches, members, iterations), pool, str(folders[2]), sizes.device)
 
-    theirs = bench(min(n, sizes.alone), sizes.iterations)
+    theirs, seconds_alone, made = bench(min(n, sizes.alone), sizes.iterations), [], {}
+
+    def alone(theirs: loops.Bench) -> Found:
+        nonlocal made
+        took, made = notebook(theirs)
+        seconds_alone.append(took)
+        return {"seconds": took}
+
     with tempfile.TemporaryDirectory() as folder:
         carried(bench(n, 1), Path(folder) / "warm", threads)
-        notebook(bench(1, 1))
-        before, made = notebook(theirs)
+        first = attempt("notebook, to warm up", lambda: alone(bench(1, 1)))
+        seconds_alone.clear()
+        before = first if "skipped" in first else attempt("notebook, before", lambda: alone(theirs))
         took, ours = carried(bench(n, sizes.iterations), Path(folder), threads)
-        after, _ = notebook(theirs)
-    rate = n * sizes.iterations / (took["stepping"] + took["embedding"])
-    alone = len(made) / statistics.mean((before, after))
-    return {
+    rate = len(ours) / (took["stepping"] + took["embedding"])
+    found = {
         "trajectories": n,
         "iterations": sizes.iterations,
+        "steps": len(ours),
         "rows_a_call": took["chunks"],
         "steps_per_s": rate,
-        "steps_per_s_without_embedding": n * sizes.iterations / took["stepping"],
+        "steps_per_s_without_embedding": len(ours) / took["stepping"],
         "seconds_to_the_first_step": took["before"],
         "overhead": took["stepping"] / took["models"] - 1,
-        "notebook_steps_per_s": alone,
-        "notebook_before_and_after_s": [before, after],
-        "times_as_fast_as_notebook": rate / alone,
-        "same_as_notebook": loops.agreement({key: ours[key] for key in made}, made),
+    }
+    if "skipped" in before:
+        return found | {"notebook": before}
+    attempt("notebook, after", lambda: alone(theirs))
+    by_itself = len(made) / statistics.mean(seconds_alone)
+    return found | {
+        "notebook_steps_per_s": by_itself,
+        "notebook_before_and_after_s": seconds_alone,
+        "times_as_fast_as_notebook": rate / by_itself,
+        "same_as_notebook": attempt("the same", lambda: loops.agreement({key: ours[key] for key in made}, made)),
     }
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
-
-
-def highest(found: Found, *parts: str, key: str) -> float | None:
-    """The highest rate of some parts, over their batch sizes."""
-    rates = [one[key] for part in parts for one in found[part].values() if isinstance(one, dict) and key in one]
-    return max(rates, default=None)
-
-
-def tell(found: Found) -> None:
-    """The table of docs/performance.md, and what was left out."""
-    loop = found["loop"]
-    pictures = highest(found, "drawing", "drawing_compiled", key="images_per_s")
-    captions = highest(found, "describing", "describing_compiled", key="captions_per_s")
-    rows = (
-        ("SDXL, 1024², 30 steps, pictures/s", "1.2", pictures, ".2f"),
-        ("whole loops, times as fast as `notebook`", "3", loop.get("times_as_fast_as_notebook"), ".2f"),
-        ("LLaVA, captions of 75 tokens, /s", "15", captions, ".1f"),
-        ("overhead of the engine", "5 %", loop.get("overhead"), ".1%"),
-    )
-    print(f"| on {found['device']} | aimed at (on an H200) | measured |\n| --- | --- | --- |")
-    for what, target, value, form in rows:
-        print(f"| {what} | {target} | {'not measured' if value is None else format(value, form)} |")
-    if "same_as_notebook" in loop:
-        loops.tell_agreement({"notebook": loop["same_as_notebook"]})
-    for what, why in found["skipped"].items():
-        print(f"skipped: {what}: {why}")
 
 
 def main() -> None:

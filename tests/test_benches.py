@@ -39,7 +39,7 @@ def script(monkeypatch):
 def gpu(script, monkeypatch):
     """The bench for a GPU, without collecting garbage between measurements, which takes seconds here."""
     module = script("gpu")
-    monkeypatch.setattr(module, "free_memory", lambda: None)
+    monkeypatch.setattr(importlib.import_module("gpu_report"), "free_memory", lambda: None)
     return module
 
 
@@ -156,6 +156,24 @@ def test_a_bench_that_is_stopped_leaves_what_it_had(tmp_path, gpu):
     assert found["drawing"]["1"]["images_per_s"] > 0
     assert found["skipped"]["drawing, batch 2"] == found["skipped"]["describing"] == "not reached"
     assert [p.name for p in tmp_path.iterdir()] == ["gpu.json"]
+
+
+def test_what_was_left_out_is_told_with_its_reason(tmp_path, gpu, capsys):
+    report = gpu.Report(tmp_path / "gpu.json", {"device": "a GPU"})
+    report.keep("built", {"sdxl": "built", "clip": "OSError: no space left"})
+    report.keep("drawing", {"4": {"images_per_s": 1.5, "chunk": 4}, "8": {"skipped": "full"}})
+    report.keep("describing", {"skipped": "no such model"})
+    report.keep("loop", {"steps_per_s": 1.0, "overhead": 0.031, "notebook": {"skipped": "ValueError: odd"}})
+    assert report.found["skipped"] == {
+        "building clip": "OSError: no space left", "drawing, batch 8": "full", "describing": "no such model",
+        "drawing_compiled": "not reached", "describing_compiled": "not reached", "loop, notebook": "ValueError: odd",
+    }  # fmt: skip
+    gpu.tell(report.found)
+    printed = capsys.readouterr().out
+    assert "pictures/s | 1.2 | 1.50 |" in printed
+    assert "overhead of the engine | 5 % | 3.1% |" in printed
+    assert "times as fast as `notebook` | 3 | not measured |" in printed
+    assert "skipped: loop, notebook: ValueError: odd" in printed
 
 
 def test_a_model_whose_building_was_stopped_is_not_taken_for_one(tmp_path, gpu):
