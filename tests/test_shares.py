@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,9 +17,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from loopsim import cli as commands
 from loopsim.cli import app
 from loopsim.cli._signals import Stopped, stopping
-from loopsim.errors import RunBusy, UsageError
+from loopsim.errors import BudgetReached, LoopsimError, ModelError, RunBusy, StoreError, UsageError
 from loopsim.runner import run_plan
 from loopsim.store import Run, Share, create_run, open_run, read_share
 from loopsim.store.shards import remove_leftovers
@@ -152,7 +154,7 @@ def test_a_budget_cannot_be_kept_by_several_processes(planned, out):
 FINISHING = """
 import time
 from loopsim.cli import main, run
-def finish(plan, done, device):
+def finish(plan, done, device, request):
     with done.writing():
         run.say("embedding and measuring")
         time.sleep(1)
@@ -196,11 +198,67 @@ def test_status_tells_of_each_shard(planned, experiment, tmp_path, monkeypatch):
         ("3/3", "0 of 12", "stopped: KeyboardInterrupt"),
     ]  # fmt: skip
     with open_run(out).writing(Share(3, 3)):
-        shards = json.loads(invoke("status", out, "--json").stdout)["shards"]
-        assert (shards[2]["state"], str(os.getpid()) in shards[2]["where"]) == ("running", True)
+        said = json.loads(invoke("status", out, "--json").stdout)
+        assert (said["shards"][2]["state"], str(os.getpid()) in said["shards"][2]["where"]) == ("running", True)
+        assert (said["state"], said["where"]) == ("running", said["shards"][2]["where"])
+        assert "24 of 60 steps (40%), running, shard 3/3, not measured yet" in invoke("status", out).stdout
     # Whoever leaves out --shard does what is left.
     run_plan(planned(**RAW), out)
     assert "shared: 60 of 60 steps (100%), finished, not measured yet" in invoke("status", out).stdout
+
+
+def test_status_of_a_run_that_is_being_written_says_by_whom_and_not_to_run_it_again(planned, out):
+    plan = planned(**RAW)
+    run = create_run(out, plan, {})
+    resumes = "unfinished: the same `loopsim run` command resumes it, not measured yet"
+    assert resumes in invoke("status", out).stdout
+    with run.writing():
+        text = invoke("status", out).stdout
+        assert f"0 of 60 steps (0%), running (process {os.getpid()} on " in text
+        assert "resumes" not in text
+    (out / ".lock").write_text("elsewhere.example 12\n")
+    text = invoke("status", out).stdout
+    assert "unfinished: unless it still runs (process 12 on elsewhere.example), which cannot be seen from here" in text
+    run_plan(plan, out)
+    with run.writing():
+        assert "finished, being embedded and measured (process " in invoke("status", out).stdout
+        assert json.loads(invoke("status", out, "--json").stdout)["state"] == "measuring"
+    said = json.loads(invoke("status", out, "--json").stdout)
+    assert (said["state"], said["where"]) == ("finished", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StoreError("full: no space left\n  free some"), "failed: full: no space left"),
+        (ModelError("postcards: damaged"), "failed: postcards: damaged"),
+        (ZeroDivisionError("by zero"), "failed: ZeroDivisionError: by zero"),  # a bug of ours
+        (AssertionError(), "failed: AssertionError"),
+        (BudgetReached("spent"), "stopped: spent"),
+    ],
+)
+def test_a_shard_that_ended_with_a_message_is_not_told_as_killed(planned, out, monkeypatch, error, said):
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "commit", lambda *_, **__: (_ for _ in ()).throw(error))
+        with pytest.raises(type(error)):
+            run_plan(planned(**RAW), out, share=Share(1, 3))
+    assert json.loads(invoke("status", out, "--json").stdout)["shards"][0]["state"] == said
+    event = open_run(out).events()[-1]
+    assert ("Traceback" in event.get("details", "")) == (not isinstance(error, LoopsimError))
+
+
+def test_an_error_that_cannot_be_logged_is_still_the_error(planned, out, monkeypatch):
+    real = Run.log
+
+    def full(run: Run, event: str, **details: object) -> None:
+        if event == "failed":
+            raise StoreError("no space for the log either")
+        real(run, event, **details)
+
+    monkeypatch.setattr(Run, "log", full)
+    monkeypatch.setattr(Run, "commit", lambda *_, **__: (_ for _ in ()).throw(StoreError("no space for steps")))
+    with pytest.raises(StoreError, match="no space for steps"):
+        run_plan(planned(**RAW), out)
 
 
 def test_more_shards_than_cohorts_are_told(experiment, tmp_path):
@@ -283,3 +341,68 @@ def test_a_terminated_run_stores_what_is_finished_and_asks_to_be_run_again(exper
     assert run.count_steps()[0] > 0
     assert run.events()[-1] == run.events()[-1] | {"event": "stopped", "message": number.name}
     assert verify_run(tmp_path / "run").findings == ()
+
+
+SWALLOWED = """
+import os, signal
+from loopsim.models import mock
+draw, drawn = mock.MockGenerator._draw, []
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+def late(self, *row):
+    drawn.append(None)
+    if len(drawn) == 35: Last()
+    return draw(self, *row)
+mock.MockGenerator._draw = late
+from loopsim.cli import main
+main()
+"""
+
+
+def test_a_signal_that_arrives_in_a_destructor_is_not_lost(experiment, tmp_path):
+    words = [sys.executable, "-c", SWALLOWED, "run", str(experiment), "iterations=50", "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert "Exception ignored in" in done.stderr  # by Python
+    assert done.returncode == 75, done.stderr
+    assert "stopped by SIGTERM; everything made so far is stored in" in done.stderr
+    assert 0 < open_run(tmp_path / "run").count_steps()[0] < 500
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+def test_a_signal_before_anything_is_made_asks_to_be_run_again(experiment, tmp_path, monkeypatch, swallowed):
+    def planned(path: Path, overrides: Any) -> Any:
+        with contextlib.suppress(Stopped) if swallowed else contextlib.nullcontext():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return real(path, overrides)
+
+    real = commands.run.planned
+    monkeypatch.setattr(commands.run, "planned", planned)
+    done = invoke("run", experiment, "--out", tmp_path / "run")
+    assert done.exit_code == 75
+    assert "stopped by SIGTERM; nothing was changed. The same command resumes" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+LOADING = """
+import os, signal, sys, time
+from loopsim.__main__ import main
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "loopsim.cli":
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(5)
+sys.meta_path.insert(0, Slow())
+main()
+"""
+
+
+@pytest.mark.parametrize(("command", "status"), [("run", 75), ("status", -signal.SIGUSR1)])
+def test_a_signal_while_the_command_is_loaded_asks_to_be_run_again(command, status):
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, command, "x"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == status
+    assert ("stopped by SIGUSR1; nothing is half done. The same command resumes." in done.stderr) == (status == 75)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,14 +21,14 @@ from loopsim.cli._cluster import (
 )
 from loopsim.cli._progress import progress_shown
 from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say, say_notices
-from loopsim.cli._signals import Stopped, stopping
+from loopsim.cli._signals import Request, stopping
 from loopsim.cli._summary import print_summary
 from loopsim.errors import RESUME, RunBusy
 
 if TYPE_CHECKING:
     from loopsim.executors import RayOptions
     from loopsim.plan import Plan
-    from loopsim.runner import Checked
+    from loopsim.runner import Checked, Progress
     from loopsim.store import Run, Share
 
 
@@ -52,7 +53,8 @@ def run(
     driver_writes: DriverWritesOption = False,
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
-    with reporting():
+    # Around the imports, which take long. Signals before this are `loopsim.__main__`'s.
+    with reporting(), stopping() as request, _ended(request, "nothing was changed"):
         from loopsim.executors import RayOptions
         from loopsim.runner import check_device, check_executor, check_plan, describe_failures
         from loopsim.store import read_share
@@ -72,30 +74,37 @@ def run(
             f"{plan.experiment.replicates} replicates = {len(plan.trajectories)} trajectories × "
             f"{plan.experiment.iterations} iterations, into {where}"
         )
-        try:
-            with stopping():
-                ray = options if executor == "ray" else None
-                done = _generate(plan, where, device, threads, strict, max_cost, share, checked, ray)
-                if share is None:
-                    _finish(plan, done, device)
-                elif _last(plan, done, share):
-                    with contextlib.suppress(RunBusy):  # one that ended just now was quicker
-                        _finish(plan, done, device)
-        except Stopped as signal:
-            say(f"\nstopped by {signal}; everything made so far is stored in {where}. The same command resumes.")
+        request.heed()
+        with _ended(request, f"everything made so far is stored in {where}"):
+            ray = options if executor == "ray" else None
+            done = _generate(plan, where, device, threads, strict, max_cost, share, checked, ray, request)
+            if share is None:
+                _finish(plan, done, device, request)
+            elif _last(plan, done, share):
+                with contextlib.suppress(RunBusy):  # one that ended just now was quicker
+                    _finish(plan, done, device, request)
+            failures = [f for f in done.failures() if share is None or f.trajectory_id in _members(plan, share)]
+            if failures:
+                say(f"{describe_failures(failures)}\nsee {where / 'failures'}", "loopsim:", "bold red")
+                raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _ended(request: Request, what: str) -> Iterator[None]:
+    """Say that the run was stopped and what became of it, and end with the status that tells who asked for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if request.received is not None:
+            say(f"\nstopped by {request.received}; {what}. The same command resumes.")
             raise typer.Exit(RESUME) from None
-        except KeyboardInterrupt:
-            say(f"\nstopped; everything made so far is stored in {where}. Resume with the same command.")
-            raise typer.Exit(130) from None
-        failures = [f for f in done.failures() if share is None or f.trajectory_id in _members(plan, share)]
-        if failures:
-            say(f"{describe_failures(failures)}\nsee {where / 'failures'}", "loopsim:", "bold red")
-            raise typer.Exit(1)
+        say(f"\nstopped; {what}. Resume with the same command.")
+        raise typer.Exit(130) from None
 
 
 def _generate(
     plan: Plan, where: Path, device: str, threads: int | None, strict: bool, max_cost: float | None,
-    share: Share | None, checked: Checked | None, ray: RayOptions | None,
+    share: Share | None, checked: Checked | None, ray: RayOptions | None, request: Request,
 ) -> Run:  # fmt: skip
     from loopsim.executors import RayExecutor
     from loopsim.runner import ModelPool, run_plan
@@ -112,7 +121,12 @@ def _generate(
     if ray is not None and threads is None and not (where / "manifest.json").exists():
         threads = max(1, int(ray.cpus))  # as many as a worker has
     pool = ModelPool(device, on_load=say)
-    with progress_shown() as watch:
+    with progress_shown() as show:
+
+        def watch(now: Progress) -> None:
+            request.heed()
+            show(now)
+
         done = run_plan(
             plan, where, threads=threads, strict=strict, watch=watch, pool=pool, max_cost=max_cost, share=share,
             executor=None if ray is None else RayExecutor(ray, device, say), checked=checked,
@@ -135,14 +149,16 @@ def _last(plan: Plan, done: Run, share: Share) -> bool:
     return not left
 
 
-def _finish(plan: Plan, done: Run, device: str) -> None:
+def _finish(plan: Plan, done: Run, device: str, request: Request) -> None:
     """Embed, measure, draw figures, and say what came out."""
     from loopsim.embed import embed_run
     from loopsim.measure import measure_run
 
     with done.writing():
         for name in plan.experiment.embedders:
+            request.heed()
             embed_run(done, name, device, on_load=say)
+        request.heed()
         if done.is_measured():
             say("nothing to do: the run is finished, embedded and measured")
             measurements = done.measurements()

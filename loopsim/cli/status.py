@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from loopsim.cli._shared import JsonOption, RunArgument, app, print_json, print_text, reporting, table
 
 if TYPE_CHECKING:
     from loopsim.store import Run
+    from loopsim.store.lock import Holder
 
 
 @app.command()
@@ -18,16 +20,19 @@ def status(directory: RunArgument, as_json: JsonOption = False) -> None:
         from loopsim.store import open_run
 
         found = open_run(directory)
+        writer = found.writer()
         done, total = found.count_steps()
         failures, flags, shards = found.failures(), found.flag_counts(), _shards(found)
         if as_json:
             state = {
                 "name": found.name, "steps": done, "total": total, "failed": len(failures),
                 "flags": flags, "measured": found.is_measured(), "shards": shards,
+                "state": _state(found, writer, done >= total)[0],
+                "where": f"{writer.host}, process {writer.pid}" if writer.host else "",
             }  # fmt: skip
             print_json(state)
             return
-        state_word = "finished" if done >= total else "unfinished: the same `loopsim run` command resumes it"
+        state_word = _state(found, writer, done >= total, [s["shard"] for s in shards if s["state"] == "running"])[1]
         measured = "measured" if found.is_measured() else "not measured yet"
         share = done / total if total else 1.0
         text = f"{found.name}: {done} of {total} steps ({share:.0%}), {state_word}, {measured}"
@@ -43,6 +48,28 @@ def status(directory: RunArgument, as_json: JsonOption = False) -> None:
             print_text(describe_failures(failures))
         for name, count in flags.items():
             print_text(f"flag {name}: {count} steps")
+
+
+def _state(run: Run, writer: Holder, complete: bool, shards: Sequence[str] = ()) -> tuple[str, str]:
+    """What a run is doing: one word, and the same in words for people.
+
+    Args:
+        run: the run.
+        writer: who holds it, or held it last.
+        complete: whether all its steps are stored.
+        shards: those that are being written, where it is shared out.
+    """
+    by = f", shard{'s' * (len(shards) > 1)} {', '.join(shards)}" if shards else str(writer)
+    if writer.held and not complete:
+        return "running", f"running{by}"
+    if writer.held and not run.is_measured():
+        return "measuring", f"finished, being embedded and measured{by}"
+    if complete:
+        return "finished", "finished"
+    resumes = "the same `loopsim run` command resumes it"
+    if writer.elsewhere:  # some file systems show locks to their own machine only
+        return "unfinished", f"unfinished: unless it still runs{writer}, which cannot be seen from here, {resumes}"
+    return "unfinished", f"unfinished: {resumes}"
 
 
 def _shards(run: Run) -> list[dict[str, Any]]:
@@ -63,7 +90,7 @@ def _shards(run: Run) -> list[dict[str, Any]]:
         elif holder is None:
             state = "not begun"
         elif last.get("event") in ("stopped", "failed"):
-            state = f"{last['event']}: {str(last.get('message', '')).splitlines()[0][:60]}"
+            state = f"{last['event']}: {str(last.get('message', '')).partition(chr(10))[0][:60]}"
         else:
             state = "ended without a word: killed, or on a machine whose locks cannot be seen from here"
         where = f"{holder.host}, process {holder.pid}" if holder is not None and holder.host else ""

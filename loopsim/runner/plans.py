@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loopsim import provenance
 from loopsim.engine import Settings, keeps_pictures
-from loopsim.errors import BudgetReached, DeviceLost, RunFailed, StoreError, UsageError
+from loopsim.errors import BudgetReached, LoopsimError, RunFailed, StoreError, UsageError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.hosted.endpoint import endpoint_of
 from loopsim.models.hosted.meter import Meter, spent_in
@@ -89,7 +90,7 @@ def run_plan(
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
     if share is not None and not unfinished(plan, run, share):
         return run  # without a look at who else is writing: the last to end may be measuring
-    with carrying_out(run, plan, share):
+    with carrying_out(run, plan, share), _end_noted(run):
         spans = unfinished(plan, run, share, pictures=seam is not carry_on)
         if spans:
             for spec in specs:
@@ -188,19 +189,31 @@ def _check_joints(run: Run, spans: Sequence[Span]) -> None:
 
 
 def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:
-    """Make what is missing, and note in the log how that ended."""
-    try:
-        _advance(job, executor, meter, strict, watch)
-    except (RunFailed, DeviceLost) as error:
-        job.run.log("failed", message=str(error), details=error.details)
-        raise
-    except (BudgetReached, KeyboardInterrupt) as error:
-        job.run.log("stopped", message=str(error) or type(error).__name__)
-        raise
+    """Make what is missing, and note in the log that it is made."""
+    _advance(job, executor, meter, strict, watch)
     if job.settings.seam is carry_on:
         _check_joints(job.run, job.spans)
     failures = len(job.run.failures())
     job.run.log("end", models=executor.described(), failures=failures, iterations=job.settings.iterations)
+
+
+@contextlib.contextmanager
+def _end_noted(run: Run) -> Iterator[None]:
+    """Note in the log how it ended, if not well: whoever says nothing is taken for killed."""
+    try:
+        yield
+    except BaseException as error:
+        event = "stopped" if isinstance(error, (BudgetReached, KeyboardInterrupt)) else "failed"
+        if isinstance(error, (LoopsimError, KeyboardInterrupt)):
+            said = {"message": str(error) or type(error).__name__, "details": getattr(error, "details", "")}
+        else:  # a bug
+            said = {
+                "message": "".join(traceback.format_exception_only(error)).strip(),
+                "details": traceback.format_exc(),
+            }
+        with contextlib.suppress(Exception):  # such as a full disk, of which the error itself tells
+            run.log(event, **said)
+        raise
 
 
 def _advance(job: Job, executor: Executor, meter: Meter, strict: bool, watch: Watcher | None) -> None:
