@@ -100,13 +100,14 @@ def test_the_directions_sum_to_the_total_and_stay_within_categories():
     assert len({e.signature for e in got.counts}) == len(got.counts)
 
 
-def chains(rng: np.random.Generator, n: int, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Chains that redraw one of three values from a prior at one iteration in five, begun with each equally often."""
-    state = np.arange(n) % 3
-    named, seen = np.eye(3, dtype=bool)[state], []
+def chains(rng: np.random.Generator, n: int, prior: np.ndarray, settled: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Chains that redraw one of k values from a prior at one iteration in five; begun evenly, or settled: drawn from it."""
+    values = np.eye(len(prior), dtype=bool)
+    state = rng.choice(len(prior), n, p=prior) if settled else np.arange(n) % len(prior)
+    named, seen = values[state], []
     for _ in range(12):
-        state = np.where(rng.random(n) < 0.2, rng.choice(3, n, p=prior), state)
-        seen.append(np.eye(3, dtype=bool)[state])
+        state = np.where(rng.random(n) < 0.2, rng.choice(len(prior), n, p=prior), state)
+        seen.append(values[state])
     return np.stack(seen, axis=1), named
 
 
@@ -120,6 +121,27 @@ def test_where_new_values_come_from_the_prior_they_go_to_the_majority_as_often_a
     # (where the second is lost) or of 0.95 (the third).
     assert 0.7 < got.to_majority_expected[0] < got.to_majority[0].ci_low
     assert 0.84 < got.to_majority[0].value < 0.95
+
+
+def test_with_few_even_chains_the_majority_is_chance_in_part_and_its_expectation_too_high_as_the_docs_say():
+    rng = np.random.default_rng(5)
+    found = [concept_replacements(*chains(rng, 60, np.full(5, 0.2))) for _ in range(60)]
+    shares = [one.to_majority[0].value for one in found]
+    assert abs(np.mean(shares) - 0.26) < 0.02
+    assert abs(np.mean([one.to_majority_expected[0] for one in found]) - 0.33) < 0.02
+
+
+def test_the_expectations_of_pairs_are_right_where_new_values_come_from_what_the_others_show():
+    prior = np.array([0.5, 0.3, 0.2])
+    made, drawn = np.zeros((3, 3)), np.zeros((3, 3))
+    for seed in range(60):
+        detected, named = chains(np.random.default_rng(seed), 90, prior, settled=True)
+        got = concept_replacements(detected, named)
+        made[tuple(got.pairs.T)] += [e.value for e in got.counts]
+        drawn[tuple(got.pairs.T)] += got.expected
+    off = ~np.eye(3, dtype=bool)
+    assert made[off] == pytest.approx(drawn[off], rel=0.08)
+    assert made[off].max() > 1.5 * made[off].min()
 
 
 def test_chains_that_shun_the_majority_fall_below_what_is_expected():
