@@ -264,6 +264,14 @@ def test_a_whole_cohort_that_is_gone_is_missed_and_its_vectors_are_not_blamed(ru
     assert contents(mended(run, plan)) == contents(open_run(whole))
 
 
+def test_a_cohort_that_is_gone_is_missed_also_where_nothing_says_how_long_it_was(run):
+    shard_of(run, "c0001").unlink()
+    shutil.rmtree(run / "steps" / ".checksums")
+    (run / "experiment.yaml").unlink()
+    (run / "log.jsonl").write_text('{"event": "end"}\n')
+    assert ("steps", "again", ((0, 0),)) in [(f.file, f.remedy, f.iterations) for f in verify_run(run).findings]
+
+
 def test_a_share_that_has_ended_says_nothing_of_the_others(plan, tmp_path):
     run = run_plan(plan, tmp_path / "run", share=Share(1, 2))
     assert verify_run(run.path).findings == ()

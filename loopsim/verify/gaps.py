@@ -26,8 +26,10 @@ def find_gaps(cohort: str, shards: Sequence[Shard], noted: Iterable[str], expect
     written = [shard for name in noted if (shard := shard_at(Path(name))) is not None]
     had = [(t0, last) for _, last in stored] + [(shard.first, shard.last) for shard in written]
     if cohort in expected.ended:
-        # An old log does not say how far that was; where nothing is left, all that there should be is gone.
-        had.append((t0, t0 + (expected.ended[cohort] or (0 if stored else expected.iterations))))
+        # An old log does not say how far that was; where nothing is left, all that there should be is gone, if the
+        # experiment can be read, which says what that is.
+        whole = 0 if stored or expected.seed is None else expected.iterations
+        had.append((t0, t0 + (expected.ended[cohort] or whole)))
     gaps = [
         gap for first, last in joined(had) for gap in missing(stored, first, min(last, last_alive(cohort, expected)))
     ]
