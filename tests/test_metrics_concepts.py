@@ -101,7 +101,7 @@ def test_the_directions_sum_to_the_total_and_stay_within_categories():
 
 
 def chains(rng: np.random.Generator, n: int, prior: np.ndarray, settled: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Chains that redraw one of k values from a prior at one iteration in five; begun evenly, or settled: drawn from it."""
+    """Chains that redraw one of k values from a prior at one iteration in five; begun evenly, or drawn from it."""
     values = np.eye(len(prior), dtype=bool)
     state = rng.choice(len(prior), n, p=prior) if settled else np.arange(n) % len(prior)
     named, seen = values[state], []
