@@ -25,7 +25,9 @@ from loopsim.seeds import step_seed
 Result = TypeVar("Result")
 _LOST = (
     "device-side assert", "illegal memory access", "unspecified launch failure", "misaligned address",
-    "illegal instruction", "uncorrectable ecc error", "the launch timed out",
+    "illegal instruction", "uncorrectable ecc error", "the launch timed out", "cuda error: unknown error",
+    "invalid program counter", "hardware stack error", "cublas_status_execution_failed",
+    "cudnn_status_execution_failed",
 )  # fmt: skip
 """What CUDA says when the context of the whole process is lost, in every call from then on."""
 

@@ -18,8 +18,9 @@ import yaml
 
 from loopsim.errors import RunFailed, UsageError
 from loopsim.executors import RayExecutor, RayOptions
-from loopsim.executors.ray_cluster import check_address
-from loopsim.plan import Plan
+from loopsim.executors.ray_cluster import check_address, connected
+from loopsim.experiment import parse_experiment
+from loopsim.plan import Plan, make_plan
 from loopsim.runner import Progress, run_plan
 from loopsim.store import Run, open_run
 from loopsim.verify import verify_run
@@ -121,6 +122,10 @@ def carried_out(
     return run_plan(plan, out, threads=1, executor=executor, watch=watch)
 
 
+def planned_again(plan: Plan, **changes: Any) -> Plan:
+    return make_plan(parse_experiment({**plan.experiment.resolved(), **changes}))
+
+
 def at_moments(moments: list[float], act: Callable[[], None]) -> Callable[[Progress], None]:
     """Act when such shares of the run are done."""
     left = sorted(moments)
@@ -162,6 +167,30 @@ def test_the_bytes_are_those_of_one_process(nodes, plan, whole, tmp_path, option
     assert [next(iter(entry)) for entry in end["models"]].count("worker") == 2
     # Again: nothing is left to be done, and no cluster is asked.
     run_plan(plan, tmp_path / "run", executor=RayExecutor(RayOptions(address="nowhere:1")))
+
+
+def test_a_worker_that_does_not_see_the_directory_hands_back_what_it_makes(nodes, plan, whole, faults, tmp_path):
+    (faults / "blind").write_text("")
+    said = Said()
+    check(carried_out(plan, tmp_path / "run", said), whole)
+    assert sum("the driver stores" in line for line in said) == 1
+    assert len(said.pids()) == 2
+    (end,) = [event for event in open_run(tmp_path / "run").events() if event["event"] == "end"]
+    assert sorted(entry["worker"]["stores"] for entry in end["models"] if "worker" in entry) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "captioners"),
+    [({"gpus": 0.5}, 0), ({"gpus": 0.25, "captioners": 1, "captioner_gpus": 0.5}, 1)],
+    ids=["two workers on a GPU", "two workers and a captioner on a GPU"],
+)
+def test_actors_share_a_gpu(nodes, plan, whole, tmp_path, options, captioners):
+    node, said = nodes.cluster.add_node(num_cpus=3, num_gpus=1, object_store_memory=80 << 20), Said()
+    try:  # no GPU, but one by name: what is shared out is what Ray counts
+        check(carried_out(plan, tmp_path / "run", said, workers=None, **options), whole)
+    finally:
+        nodes.cluster.remove_node(node)
+    assert (len(said.pids()), len(said.pids("captioner"))) == (2, captioners)
 
 
 # ---- kills -----------------------------------------------------------------------------------------------------------
@@ -230,6 +259,41 @@ def test_the_driver_killed_at_random_moments(nodes, plan, whole, faults, tmp_pat
     check(carried_out(plan, out), whole)
 
 
+def test_sigterm_ends_a_driver_with_75_and_the_run_goes_on(nodes, plan, tmp_path):
+    long = planned_again(plan, iterations=4000)
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(long.experiment.resolved()))
+    out = tmp_path / "run"
+    words = [
+        sys.executable, "-m", "loopsim", "run", str(tmp_path / "e.yaml"), "--out", str(out), "--executor", "ray",
+        "--address", nodes.cluster.address, "--workers", "2", "--device", "cpu",
+    ]  # fmt: skip
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 200
+    while not list((out / "steps").glob("*.parquet")) and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert "stopped by SIGTERM" in said
+    pids = [int(line.split()[1]) for line in said.splitlines() if line.startswith("worker ") and "is up" in line]
+    assert len(pids) == 2
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not list(out.glob(".cluster-*"))
+    run = open_run(out)
+    done, total = run.count_steps()
+    assert 0 < done < total
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(long, out, threads=1, watch=at_moments([(done + 200) / total], interrupt))
+    assert done < open_run(out).count_steps()[0]
+
+
 def test_an_interrupted_run_ends_its_workers_and_resumes(nodes, plan, whole, tmp_path):
     said = Said()
 
@@ -256,6 +320,14 @@ def test_a_worker_that_has_lost_its_device_is_replaced(nodes, plan, whole, fault
     check(carried_out(plan, tmp_path / "run", said, watch, workers=1), whole)
     assert any("device-side assert" in line for line in said)
     assert len(said.pids()) == 2
+
+
+def test_a_shared_captioner_that_always_fails_is_replaced_and_no_worker_is(nodes, plan, whole, faults, tmp_path):
+    (faults / "mute").write_text("")
+    said = Said()
+    check(carried_out(plan, tmp_path / "run", said, captioners=2, cpus=0.5), whole)
+    assert (len(said.pids()), len(said.pids("captioner"))) == (2, 3)
+    assert any(line.startswith("captioner ") and "and is replaced: captioner mock failed" in line for line in said)
 
 
 def test_a_model_that_always_fails_ends_with_everything_on_record_and_can_be_resumed(
@@ -288,7 +360,10 @@ def test_a_model_that_always_fails_ends_with_everything_on_record_and_can_be_res
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: .*refused.*Leave out --address to use this machine"),
+        (
+            "127.0.0.1:1",
+            r"no Ray cluster at 127.0.0.1:1 \(--address\): .*refused.*Leave out --address to use this machine",
+        ),
         ("ray://head:10001", "must be HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto"),
         ("head", "must be HOST:PORT"),
     ],
@@ -296,6 +371,16 @@ def test_a_model_that_always_fails_ends_with_everything_on_record_and_can_be_res
 def test_a_cluster_that_is_not_there_is_one_message(address, said):
     with pytest.raises(UsageError, match=said):
         check_address(address)
+
+
+def test_an_address_of_the_environment_is_looked_at_too(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with (
+        pytest.raises(UsageError, match=r"no Ray cluster at 127.0.0.1:1 \(RAY_ADDRESS\): .*Unset RAY_ADDRESS to use"),
+        connected(RayOptions()),
+    ):
+        pass
 
 
 def test_hosted_models_need_no_cluster(planned, tmp_path):

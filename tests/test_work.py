@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from loopsim.engine import Settings, light
-from loopsim.errors import UsageError
+from loopsim.errors import ModelError, UsageError
 from loopsim.executors import RayOptions, Span
-from loopsim.executors.ray_cluster import workers_for
+from loopsim.executors.ray_blame import Blame
+from loopsim.executors.ray_cluster import cause, needs, room_for, workers_for
 from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, start_pictures
 from loopsim.executors.work import Work
 from loopsim.models.mock import MockGenerator
@@ -40,6 +43,18 @@ def test_a_worker_gets_what_it_has_models_for(planned):
     two.broke(first, "lost", 0.0)
     two.broke(second, "lost", 0.0)
     assert two.take(9.0, two.chain(second)) == second
+
+
+def test_a_worker_is_not_given_what_it_may_not_have_and_last_what_is_suspect(planned):
+    two = Work(spans(planned(cohort=6, captioner={"model": "mock", "temperature": [0.1, 0.2]})), 4, 1.0)
+    one, other = two.ready(0.0)
+    assert two.take(0.0, two.chain(one), avoid={two.chain(one)}) == other
+    two.put_back(other, 1.0)
+    assert two.take(0.0, may=lambda key: key != one) is None
+    assert two.take(0.0, avoid={two.chain(one)}) == one  # rather than nothing
+    assert (two.waiting(one), two.waiting(other)) == (False, True)
+    two.give_up(other, "why")
+    assert (two.left, two.given_up) == (1, {other: "why"})
 
 
 def test_waits_double_and_end(work):
@@ -76,22 +91,129 @@ def test_the_waits_together_are_longer_than_a_cluster_takes_to_see_a_dead_node()
     assert sum(options.backoff * 2**k for k in range(options.attempts - 1)) > 30
 
 
+A_NODE = {"GPU": 4.0, "CPU": 64.0}
+
+
 @pytest.mark.parametrize(
-    ("options", "total", "gpus", "workers"),
+    ("options", "nodes", "workers"),
     [
-        ({}, {"GPU": 4, "CPU": 64}, 1.0, 4),
-        ({}, {"GPU": 4, "CPU": 64}, 0.5, 8),
-        ({}, {"GPU": 4, "CPU": 64}, 0.4, 10),
-        ({"captioners": 1}, {"GPU": 4, "CPU": 64}, 1.0, 3),
-        ({"cpus": 8.0}, {"GPU": 4, "CPU": 16}, 1.0, 2),
-        ({}, {"CPU": 2}, 0.0, 2),
-        ({"cpus": 4.0}, {"CPU": 2}, 0.0, 1),
-        ({}, {"CPU": 500}, 0.0, 20),
-        ({"workers": 7}, {"CPU": 2}, 0.0, 7),
+        ({}, [A_NODE], 4),
+        ({"gpus": 0.5}, [A_NODE], 8),
+        ({"gpus": 0.4}, [A_NODE], 8),  # a GPU has room for two, and 0.2 of each is left
+        ({"gpus": 1 / 3}, [A_NODE], 12),
+        ({"gpus": 2.0}, [A_NODE, {"GPU": 3.0, "CPU": 64.0}], 3),
+        ({"captioners": 1}, [A_NODE], 3),
+        ({"gpus": 0.5, "captioners": 1, "captioner_gpus": 1.0}, [A_NODE], 6),
+        ({"gpus": 0.75, "captioners": 3, "captioner_gpus": 0.25}, [A_NODE], 3),  # all three captioners on one
+        ({"captioners": 1, "captioner_gpus": 0.0}, [A_NODE], 4),
+        ({"captioners": 5}, [A_NODE], 1),  # which waits
+        ({"cpus": 8.0}, [{"GPU": 4.0, "CPU": 16.0}], 2),
+        ({"cpus": 2.0}, [{"CPU": 3.0}, {"CPU": 3.0}], 2),  # of six cores in all
+        ({"cpus": 2.0}, [{}, {"CPU": 4.0}], 2),
+        ({}, [{"CPU": 2.0}], 2),
+        ({"cpus": 0.0}, [{}], 20),
+        ({"cpus": 4.0}, [{"CPU": 2.0}], 1),
+        ({}, [{"CPU": 500.0}], 20),
+        ({"workers": 7}, [{"CPU": 2.0}], 7),
+        ({"workers": 70}, [{"CPU": 500.0}], 20),  # never more than cohorts
     ],
 )
-def test_as_many_workers_as_there_is_room_and_work_for(options, total, gpus, workers):
-    assert workers_for(RayOptions(**options), total, gpus, spans=20) == workers
+def test_as_many_workers_as_there_is_room_and_work_for(options, nodes, workers):
+    assert workers_for(RayOptions(**options), nodes, spans=20) == workers
+
+
+def test_room_is_what_the_cluster_has_whatever_is_asked_for():
+    assert room_for(RayOptions(workers=7), [{"CPU": 2.0}, {"CPU": 1.0}], most=7) == 3
+    assert room_for(RayOptions(captioners=4), [A_NODE], most=7) == 0
+    assert [str(each) for each in needs(RayOptions(cpus=8, captioners=1, captioner_gpus=0.5), [A_NODE])] == [
+        "8 CPU cores and 1 GPU", "8 CPU cores and 0.5 GPUs",
+    ]  # fmt: skip
+
+
+CREATION = (
+    "The actor died because of an error raised in its creation task, \x1b[36mray::C.__init__()\x1b[39m (pid=8084, "
+    "repr=<Temporary>)\n           ^^^^^^\nRuntimeError: The actor with name C failed to import on the worker. This "
+    "may be because needed library dependencies are not installed in the worker environment:\n\nray::C.__init__()\n"
+    "           ^^^^^^\nModuleNotFoundError: No module named 'loopsim'"
+)
+DEATH = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: B\n\tpid: 8023\n\tip: 10.0.0.1\nThe actor "
+    "is dead because its worker process has died. Worker exit detail: End of file. Some common causes include: (1) the"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CREATION, "ModuleNotFoundError: No module named 'loopsim'"),
+        (DEATH, "The actor is dead because its worker process has died. Worker exit detail: End of file."),
+        ("the node is gone\n  at 10.0.0.1", "the node is gone"),
+        ("", "ValueError"),
+    ],
+)
+def test_the_cause_of_what_ray_says_is_found(text, said):
+    assert cause(ValueError(text)) == said
+
+
+# ---- whose fault it is -----------------------------------------------------------------------------------------------
+
+C = [(f"c{i}", 4) for i in range(9)]
+
+
+def failed(blame: Blame, slot: int, number: int, *keys: tuple[str, int], **more: str) -> list[str]:
+    return [blame.failed(actor(slot, number), key, "why", "Traceback", **more) for key in keys]
+
+
+def actor(slot: int, number: int) -> SimpleNamespace:
+    return SimpleNamespace(slot=slot, number=number)
+
+
+def test_who_fails_twice_running_is_replaced_once_and_then_left_out():
+    blame = Blame(2)
+    assert failed(blame, 0, 1, C[0], C[1]) == ["keep", "renew"]
+    blame.renewed(0)
+    assert failed(blame, 0, 3, C[2], C[3]) == ["keep", "close"]
+    assert blame.open == {1}
+    assert failed(blame, 1, 2, C[0], C[1]) == ["keep", "renew"]
+    blame.renewed(1)
+    assert [*blame.hopeless({1})] == []  # one slot, which has not tried twice
+    assert not blame.may(actor(1, 2), C[0], {1})
+    assert blame.may(actor(1, 4), C[0], {1})
+
+
+def test_a_success_between_forgives_and_makes_the_fault_the_cohorts():
+    blame, active = Blame(8), set(range(8))
+    for slot in (0, 1):
+        assert failed(blame, slot, slot, C[0]) == ["keep"]
+        assert [*blame.hopeless(active)] == []
+        blame.succeeded(slot, C[1])
+    assert [*blame.hopeless(active)] == [(C[0], "why", "Traceback")]
+    assert failed(blame, 0, 0, C[2]) == ["keep"]
+    blame.forget(C[0])
+    assert [key for key, _, _ in blame.faulty()] == [C[2]]
+
+
+def test_actors_that_never_got_anything_done_do_not_make_a_cohort_hopeless():
+    blame = Blame(3)
+    for slot in (0, 1):
+        failed(blame, slot, slot, C[0])
+        assert [*blame.hopeless({0, 1, 2})] == []
+        assert not blame.may(actor(slot, 9), C[0], {0, 1, 2})  # nor a successor, while there is another to try
+    failed(blame, 2, 2, C[0])
+    assert [key for key, _, _ in blame.hopeless({0, 1, 2})] == [C[0]]
+
+
+def test_what_all_say_is_unanimous_until_somebody_refutes_it():
+    blame, active = Blame(2), {0, 1}
+    assert failed(blame, 0, 1, C[0], complaint="model x") == ["renew"]
+    assert not blame.unanimous("model x", active)
+    assert not blame.unanimous("model x", {0}), "the only one is replaced once"
+    blame.renewed(0)
+    assert failed(blame, 0, 2, C[0], complaint="model x") == ["close"]
+    assert blame.unanimous("model x", {0})
+    assert not blame.unanimous("model x", {1})
+    blame.succeeded(1, C[0], "model x")
+    assert not blame.unanimous("model x", {0})
 
 
 # ---- slices ----------------------------------------------------------------------------------------------------------
@@ -178,11 +300,21 @@ def test_pictures_stay_behind_unless_they_are_gone_on_from(planned, tmp_path):
     assert light(varied, steps) == tuple(steps)
 
 
+LOST = (
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: unknown error",
+    "CUDA error: invalid program counter",
+    "CUDA error: hardware stack error",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(...)`",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+)
+
+
 @pytest.mark.parametrize(
     ("error", "what"),
     [
         (RuntimeError("the weights are broken"), "all"),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+        *((RuntimeError(text), "device") for text in LOST),
     ],
 )
 def test_what_breaks_a_slice_is_a_value(planned, monkeypatch, error, what):
@@ -198,6 +330,26 @@ def test_what_breaks_a_slice_is_a_value(planned, monkeypatch, error, what):
     assert (broken.what, str(error) in broken.message, "Traceback" in broken.details) == (what, True, True)
 
 
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), "bug"),
+        (RuntimeError("CUDA error: unknown error"), "device"),
+        (ModelError("generator mock: no such file"), "model"),
+    ],
+)
+def test_what_breaks_while_a_model_is_loaded_is_a_value(planned, monkeypatch, error, what):
+    def fail(self, spec):
+        raise error
+
+    monkeypatch.setattr(ModelPool, "_load", fail)
+    plan = planned(cohort=6)
+    with encoders() as encoder:
+        broken = do_slice(Task(plan.cohorts[0], settings(plan), (), {}, 4, {}), ModelPool("cpu"), encoder, None, 60)
+    assert isinstance(broken, Broken)
+    assert (broken.what, str(error) in broken.message) == (what, True)
+
+
 # ---- options ---------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +359,9 @@ def test_what_breaks_a_slice_is_a_value(planned, monkeypatch, error, what):
         (("slurm", RayOptions(), None, None), "unknown executor 'slurm': it is local or ray"),
         (("local", RayOptions(workers=2), None, None), "are for a cluster: add --executor ray"),
         (("ray", RayOptions(), "1/2", None), "two ways to share out one run"),
+        (("ray", RayOptions(gpus=1.5), None, None), "--num-gpus 1.5: above 1 it must be a whole number"),
+        (("ray", RayOptions(captioners=1, captioner_gpus=2.5), None, None), "--captioner-gpus 2.5: above 1"),
+        (("ray", RayOptions(captioner_gpus=0.5), None, None), "add --captioners K"),
         (("ray", RayOptions(), None, 1.0), "--max-cost cannot be kept by several processes"),
     ],
 )

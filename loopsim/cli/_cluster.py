@@ -21,11 +21,17 @@ WorkersOption = Annotated[
 ]
 GpusOption = Annotated[
     float | None,
-    typer.Option(min=0, help="GPUs of each, such as 0.5.", show_default="1, if there are any", rich_help_panel=_RAY),
+    typer.Option(
+        min=0, help="GPUs of each worker, such as 0.5.", show_default="1, if there are any", rich_help_panel=_RAY
+    ),
 ]
 CpusOption = Annotated[float, typer.Option(min=0, help="CPU cores of each.", rich_help_panel=_RAY)]
 CaptionersOption = Annotated[
     int, typer.Option(min=0, help="Captioners that all workers share; 0: each has its own.", rich_help_panel=_RAY)
+]
+CaptionerGpusOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="GPUs of each of these.", show_default="as of a worker", rich_help_panel=_RAY),
 ]
 DriverWritesOption = Annotated[
     bool, typer.Option("--driver-writes", help="This process stores what workers make.", rich_help_panel=_RAY)

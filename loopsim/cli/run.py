@@ -11,6 +11,7 @@ import typer
 
 from loopsim.cli._cluster import (
     AddressOption,
+    CaptionerGpusOption,
     CaptionersOption,
     CpusOption,
     DriverWritesOption,
@@ -38,7 +39,10 @@ def run(
     overrides: OverridesArgument = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/NAME")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads; others may round otherwise.", show_default="all cores, or --num-cpus"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first trajectory that fails.")] = False,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="US dollars that hosted models may cost this run, over all calls.")
@@ -50,6 +54,7 @@ def run(
     num_gpus: GpusOption = None,
     num_cpus: CpusOption = 1.0,
     captioners: CaptionersOption = 0,
+    captioner_gpus: CaptionerGpusOption = None,
     driver_writes: DriverWritesOption = False,
 ) -> None:
     """Run an experiment: generate, embed, measure, draw figures. The same command again resumes."""
@@ -60,7 +65,7 @@ def run(
         from loopsim.store import read_share
 
         check_device(device)
-        options = RayOptions(address, workers, num_gpus, num_cpus, captioners, driver_writes)
+        options = RayOptions(address, workers, num_gpus, num_cpus, captioners, captioner_gpus, driver_writes)
         check_executor(executor, options, shard, max_cost)
         share = None if shard is None else read_share(shard)
         plan = planned(experiment, overrides)
@@ -120,6 +125,10 @@ def _generate(
             )  # fmt: skip
     if ray is not None and threads is None and not (where / "manifest.json").exists():
         threads = max(1, int(ray.cpus))  # as many as a worker has
+        say(
+            f"--threads {threads}, as of --num-cpus: a run on one machine gives the same bytes only with as many",
+            "notice:", "yellow",
+        )  # fmt: skip
     pool = ModelPool(device, on_load=say)
     with progress_shown() as show:
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loopsim.errors import UsageError
 from loopsim.executors.slices import SLICE_SECONDS
 
+Node = Mapping[str, float]
+"""What a node has, by resource."""
+_DUST = 1e-6
+"""What is left of three thirds."""
 _CONNECT = 10.0
 """Seconds to wait for an answer at an address."""
 
@@ -24,13 +30,15 @@ class RayOptions:
     address: str | None = None
     """Of the cluster; None is that of the environment (`RAY_ADDRESS`), or a new one on this machine."""
     workers: int | None = None
-    """How many; None is as many as there is room for."""
+    """How many; None is as many as there is room for. Never more than there are cohorts to carry on."""
     gpus: float | None = None
-    """GPUs of each actor, a fraction allowed; None is 1 where the cluster has any, else 0."""
+    """GPUs of each worker, a fraction of one allowed; None is 1 where the cluster has any, else 0."""
     cpus: float = 1.0
     """CPU cores of each actor."""
     captioners: int = 0
     """Actors that describe for all workers, which then only draw; 0 has each worker hold both models."""
+    captioner_gpus: float | None = None
+    """GPUs of each of these; None is as many as of a worker."""
     driver_writes: bool = False
     """Whether the driver stores everything, even where workers see its file system."""
     attempts: int = 6
@@ -39,26 +47,119 @@ class RayOptions:
     """Seconds before the second attempt; each further one waits twice as long: 62 in all, and Ray takes about 30 to see
     that a node is dead."""
     patience: float = 600.0
-    """Seconds to wait for the first worker, or for another where all are gone."""
+    """Seconds to wait for a first worker and captioner, or for others where all are gone."""
     slice_seconds: float = SLICE_SECONDS
     """About how long a worker is at a cohort before it reports: what is lost with it."""
 
 
-def workers_for(options: RayOptions, total: Mapping[str, float], gpus: float, spans: int) -> int:
+@dataclass(frozen=True)
+class Needs:
+    """What an actor takes."""
+
+    cpus: float
+    """CPU cores."""
+    gpus: float
+    """GPUs; a fraction is of one and the same."""
+
+    def __str__(self) -> str:
+        return f"{_counted(self.cpus, 'CPU core')} and {_counted(self.gpus, 'GPU')}"
+
+
+@dataclass(frozen=True)
+class _Free:
+    """What is left of a node."""
+
+    cpus: float
+    gpus: tuple[float, ...]
+    """Of each GPU, from the fullest on."""
+
+    def less(self, taken: Needs) -> _Free | None:
+        """With one such actor on it; None where there is no room for it."""
+        if self.cpus + _DUST < taken.cpus:
+            return None
+        left, whole = list(self.gpus), math.floor(taken.gpus) if taken.gpus >= 1 else 0
+        for _ in range(whole):
+            if not left or left.pop() + _DUST < 1:
+                return None
+        if part := taken.gpus - whole:
+            fit = [i for i, free in enumerate(left) if free + _DUST >= part]
+            if not fit:
+                return None
+            left[fit[0]] -= part
+        return _Free(self.cpus - taken.cpus, tuple(sorted(left)))
+
+    def room(self, each: Needs, most: int) -> int:
+        """How many such actors fit, counted up to `most`."""
+        free = self.less(each)
+        n = 0
+        while free is not None and n < most:
+            free, n = free.less(each), n + 1
+        return n
+
+
+def needs(options: RayOptions, nodes: Sequence[Node]) -> tuple[Needs, Needs]:
+    """What a worker takes, and a shared captioner."""
+    any_gpu = any(node.get("GPU") for node in nodes)
+    gpus = (1.0 if any_gpu else 0.0) if options.gpus is None else options.gpus
+    return Needs(options.cpus, gpus), Needs(
+        options.cpus, gpus if options.captioner_gpus is None else options.captioner_gpus
+    )
+
+
+def room_for(options: RayOptions, nodes: Sequence[Node], most: int) -> int:
+    """How many workers a cluster has room for beside its captioners, which are placed first.
+
+    Args:
+        options: how the cluster is used.
+        nodes: what each node of the cluster has.
+        most: how far to count.
+    """
+    worker, captioner = needs(options, nodes)
+    left = [_Free(node.get("CPU", 0.0), (1.0,) * int(node.get("GPU", 0.0))) for node in nodes]
+    for _ in range(options.captioners):
+        fit = [(i, less) for i, node in enumerate(left) if (less := node.less(captioner)) is not None]
+        if not fit:
+            return 0
+        # Where they cost the fewest workers.
+        i, less = min(fit, key=lambda each: left[each[0]].room(worker, most) - each[1].room(worker, most))
+        left[i] = less
+    return min(most, sum(node.room(worker, most) for node in left))
+
+
+def workers_for(options: RayOptions, nodes: Sequence[Node], spans: int) -> int:
     """How many workers to make.
 
     Args:
         options: how the cluster is used.
-        total: what the cluster has, by resource.
-        gpus: GPUs of each actor.
+        nodes: what each node of the cluster has.
         spans: how many cohorts there are to be carried on.
     """
-    if options.workers is not None:
-        return options.workers
-    rooms = [total.get("GPU", 0.0) / gpus] if gpus else []
-    rooms += [total.get("CPU", 0.0) / options.cpus] if options.cpus else []
-    room = math.floor(min(rooms) + 1e-9) if rooms else spans
-    return max(1, min(room - options.captioners, spans))
+    return max(1, min(spans, room_for(options, nodes, spans) if options.workers is None else options.workers))
+
+
+def short_of_room(options: RayOptions, nodes: Sequence[Node], count: int) -> str | None:
+    """What to say where there is no room for so many workers."""
+    (worker, captioner), room = needs(options, nodes), room_for(options, nodes, count)
+    if room >= count:
+        return None
+    beside = f" beside {_counted(options.captioners, 'captioner')} ({captioner} each)" if options.captioners else ""
+    return (
+        f"the cluster has room for {room} of {_counted(count, 'worker')} ({worker} each){beside}: the others begin "
+        "when it has more (ray status)"
+    )
+
+
+def _counted(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("" if number == 1 else "s")
+
+
+def cause(error: BaseException) -> str:
+    """What an error of Ray comes from, on one line: its own first line often says only that there was one."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in str(error).splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b.*", line)]
+    dead = [line.partition(" Some common causes")[0] for line in lines if line.startswith("The actor is dead because")]
+    found = (raised or dead or lines or [type(error).__name__])[-1 if raised else 0].strip()
+    return found[:300]
 
 
 @contextlib.contextmanager
@@ -72,6 +173,8 @@ def connected(options: RayOptions) -> Iterator[None]:
         yield
         return
     check_address(options.address)
+    if options.address is None:
+        check_address(os.environ.get("RAY_ADDRESS"), "RAY_ADDRESS")
     try:
         with _own_signals():
             ray.init(options.address, log_to_driver=False, logging_level="error")
@@ -88,24 +191,27 @@ def connected(options: RayOptions) -> Iterator[None]:
             ray.shutdown()
 
 
-def check_address(address: str | None) -> None:
+def check_address(address: str | None, given: str = "--address") -> None:
     """Refuse an address at which nobody answers, which Ray takes minutes to say.
+
+    Args:
+        address: HOST:PORT, `auto` or `local`.
+        given: the option or environment variable that it comes from.
 
     Raises:
         UsageError: nobody does, or it is that of Ray's client, which cannot hand out actors to wait for.
     """
-    if address is None or address in ("auto", "local"):
+    if not address or address in ("auto", "local"):
         return
     host, colon, port = address.rpartition(":")
     if "://" in address or not colon or not port.isdigit():
-        raise UsageError(
-            f"--address {address}: must be HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto"
-        )
+        raise UsageError(f"{given} {address}: must be HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
     except (OSError, OverflowError) as error:
+        away = "Leave out --address" if given == "--address" else f"Unset {given}"
         raise UsageError(
-            f"no Ray cluster at {address}: {error}. Is it up (ray status --address {address})? Leave out --address to "
+            f"no Ray cluster at {address} ({given}): {error}. Is it up (ray status --address {address})? {away} to "
             "use this machine"
         ) from None
 

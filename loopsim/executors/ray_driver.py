@@ -6,7 +6,8 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from loopsim import provenance
@@ -14,7 +15,8 @@ from loopsim.engine import light
 from loopsim.errors import ModelError, RunFailed, StoreError
 from loopsim.executors.base import Advanced, Job
 from loopsim.executors.batch import Batch
-from loopsim.executors.ray_cluster import RayOptions, connected, workers_for
+from loopsim.executors.ray_cluster import RayOptions, cause, connected, needs, short_of_room, workers_for
+from loopsim.executors.ray_crew import Crew, Place
 from loopsim.executors.ray_workers import Answer, Describer, Hello, Setup, Worker
 from loopsim.executors.slices import Broken, Done, Task, start_pictures
 from loopsim.executors.work import Key, Work
@@ -22,8 +24,8 @@ from loopsim.records import Cohort, Step
 from loopsim.store.spans import missing
 
 _TOKEN = ".cluster-"
-_SAME_FAULT = 2
-"""Attempts where a model fails for every trajectory: once more on whatever worker comes, since it may be a device's."""
+_WORD = 30.0
+"""Seconds without anybody at work, after which it is said what is waited for."""
 
 
 class RayExecutor:
@@ -55,31 +57,21 @@ class RayExecutor:
             finally:
                 driver.close()
                 self._models = driver.described()
-        if driver.work.given_up:
-            given_up = sorted(driver.work.given_up.items())
-            lines = [f"  cohort {cohort}: {text.splitlines()[0]}" for (cohort, _), text in given_up]
-            more = [f"  … and {len(lines) - 5} more"] if len(lines) > 5 else []
-            raise RunFailed(
-                "\n".join([f"{len(lines)} cohorts were given up:", *lines[:5], *more])
-                + "\n  What is stored is whole; mend the cause and run the same command again (tracebacks: log.jsonl)."
-            )
+        if driver.work.given_up or driver.useless:
+            raise RunFailed(_summary(driver), driver.useless.details if driver.useless else "")
 
     def described(self) -> list[dict[str, object]]:
         """Every worker that there was: its machine and what was pinned."""
         return self._models
 
 
-@dataclass
-class _Place:
-    """An actor, up or on its way."""
+@dataclass(frozen=True)
+class _Given:
+    """A slice that was handed out."""
 
-    actor: Any
-    hello: Any
-    """The reference that its greeting comes by, until it has come."""
-    begun: float
-    greeting: Hello | None = None
-    busy: set[Key] = field(default_factory=set)
-    chain: str | None = None
+    place: Place
+    key: Key
+    describer: Place | None
 
 
 class _Driver:
@@ -94,74 +86,88 @@ class _Driver:
             token.unlink(missing_ok=True)
         self.token = job.run.path / f"{_TOKEN}{secrets.token_hex(8)}"
         self.token.write_bytes(b"")
-        self.setup = Setup(
+        setup = Setup(
             str(job.run.path.absolute()), self.token.name, job.threads, executor.device,
             dict(provenance.commits_in(job.run.manifest)), self.options.driver_writes, self.options.slice_seconds,
         )  # fmt: skip
         self.batch = Batch(job.run, once=True)
         self.slots = 2  # the next slice waits at the worker, so that it never waits for us
-        total = ray.cluster_resources()
-        self.gpus = (1.0 if total.get("GPU") else 0.0) if self.options.gpus is None else self.options.gpus
-        count = workers_for(self.options, total, self.gpus, len(job.spans))
-        self.workers: list[_Place] = []
-        self.describers: list[_Place] = []
-        self.running: dict[Any, tuple[_Place, Key]] = {}
-        self.wanted_at: list[float] = [0.0] * count
-        """When further workers are to be made."""
-        self.lost = 0
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        count, captioners = workers_for(self.options, nodes, len(job.spans)), self.options.captioners
+        worker, captioner = needs(self.options, nodes)
+        if line := short_of_room(self.options, nodes, count):
+            self.say(line)
+        threads, backoff = self.slots if captioners else 1, self.options.backoff
+        self.workers = Crew(ray, Worker, count, worker, threads, setup, backoff)
+        self.describers = Crew(ray, Describer, captioners, captioner, 1, setup, backoff)
+        self.crews = (self.describers, self.workers) if captioners else (self.workers,)
+        self.running: dict[Any, _Given] = {}
+        self.suspect: set[str] = set()
+        """Chains at which somebody failed last, which come last: they may be at fault, and others are not."""
         self.seen: list[dict[str, object]] = []
-        self.alone_since = time.monotonic()
-        self.greeted = 0
+        self.idle_since = time.monotonic()
+        self.told = False
+        self.useless: Broken | None = None
+        """Why the run ends, where nobody gets anything done."""
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
     def carry(self) -> Iterator[Advanced]:
-        """Hand out slices until nothing is left."""
-        self.describers = [self._place(Describer, 1) for _ in range(self.options.captioners)]
-        while not self.work.finished:
+        """Hand out slices until nothing is left, or nobody gets anything done."""
+        while not self.work.finished and not self.useless:
             now = time.monotonic()
-            self._make_workers(now)
+            for crew in self.crews:
+                crew.make(now)
             self._hand_out(now)
-            waiting = [*self.running, *(p.hello for p in (*self.workers, *self.describers) if p.hello is not None)]
-            if not waiting:
+            self._unblock(now)
+            waiting = [*self.running, *(p.hello for crew in self.crews for p in crew.places if p.hello is not None)]
+            if waiting:
+                ready, _ = self.ray.wait(waiting, num_returns=1, timeout=0.5)
+                for reference in ready:
+                    if reference in self.running:
+                        yield from self._finished(reference)
+                    else:
+                        self._greeted(reference)
+            else:
                 time.sleep(min(0.5, max(0.01, self.work.waits(now))))
-                continue
-            ready, _ = self.ray.wait(waiting, num_returns=1, timeout=0.5)
-            for reference in ready:
-                if reference in self.running:
-                    yield from self._finished(reference)
-                else:
-                    self._greeted(reference)
-            self._check_patience()
-
-    def _make_workers(self, now: float) -> None:
-        due = [at for at in self.wanted_at if at <= now]
-        self.wanted_at = [at for at in self.wanted_at if at > now]
-        self.workers += [self._place(Worker, self.slots if self.options.captioners else 1) for _ in due]
-
-    def _place(self, kind: type, threads: int) -> _Place:
-        actor = self.ray.remote(kind).options(
-            num_cpus=self.options.cpus, num_gpus=self.gpus, max_restarts=0, max_task_retries=0, max_concurrency=threads
-        ).remote(self.setup)  # fmt: skip
-        return _Place(actor, actor.hello.remote(), time.monotonic())
+            self._judge(time.monotonic())
+            self._check_patience(time.monotonic())
 
     def _hand_out(self, now: float) -> None:
-        if any(place.greeting is None for place in self.describers):
-            return
+        active, captioners = self.workers.active(now), self.describers.active(now)
         for depth in range(self.slots):
-            for place in self.workers:
-                if place.greeting is None or len(place.busy) != depth:
+            for place in self.workers.up:
+                if len(place.busy) != depth:
                     continue
-                key = self.work.take(now, place.chain)
+                may = partial(self._may, place, active, captioners)
+                key = self.work.take(now, place.chain, may, self.suspect)
                 if key is None:
-                    return
+                    continue
                 place.busy.add(key)
                 place.chain = self.work.chain(key)
-                describer = self._describer(key)
-                self.running[place.actor.carry.remote(self._task(key), describer)] = (place, key)
+                # The captioner with the least to do, of those that are up.
+                fit = [each for each in self.describers.up if self.describers.blame.may(each, key, captioners)]
+                describer = min(fit, key=lambda each: (len(each.busy), each.slot), default=None)
+                if describer is not None:
+                    describer.busy.add(key)
+                handle = None if describer is None else describer.actor
+                self.running[place.actor.carry.remote(self._task(key), handle)] = _Given(place, key, describer)
 
-    def _describer(self, key: Key) -> Any:
-        return self.describers[hash(key) % len(self.describers)].actor if self.describers else None
+    def _may(self, place: Place, active: set[int], captioners: set[int], key: Key) -> bool:
+        if not self.workers.blame.may(place, key, active):
+            return False
+        describers = self.describers
+        return not self.options.captioners or any(describers.blame.may(p, key, captioners) for p in describers.up)
+
+    def _unblock(self, now: float) -> None:
+        """Where all that is left waits for somebody else to try it, and there is nobody else: have another one made."""
+        if self.running or any(not crew.up or crew.on_the_way(now) for crew in self.crews):
+            return
+        for key in self.work.ready(now)[:1]:
+            for crew in self.crews:
+                active = crew.active(now)
+                for place in [place for place in crew.up if not crew.blame.may(place, key, active)]:
+                    self._lose(crew, place, f"{crew.title} {place} is replaced, to try again what it failed at")
 
     def _task(self, key: Key) -> Task:
         cohort, last, failed = self.work.state(key)
@@ -171,31 +177,34 @@ class _Driver:
     # ---- what comes back -----------------------------------------------------------------------------------------
 
     def _greeted(self, reference: Any) -> None:
-        place = next(p for p in (*self.workers, *self.describers) if p.hello is reference)
+        crew, place = next((c, p) for c in self.crews for p in c.places if p.hello is reference)
         try:
-            place.greeting = self.ray.get(reference)
+            greeting: Hello = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            self._lose(place, f"a worker could not begin: {_first_line(error)}")
-            self.greeted -= 1
-            if self.greeted <= -self.options.attempts:
-                raise RunFailed(f"no worker could begin: {_first_line(error)}", str(error)) from error
+            self._not_begun(crew, place, error)
             return
-        place.hello = None
-        self.greeted = 0
-        greeting = place.greeting
-        what = "worker" if place in self.workers else "captioner"
+        crew.greeted(place, greeting)
         entry = {"node": greeting.node, "process": greeting.pid, "stores": greeting.shared, "pinned": greeting.pinned}
-        self.seen.append({what: entry})
-        self.say(f"{what} {greeting.pid} on {greeting.node} is up" + ("" if greeting.shared else "; the driver stores"))
+        self.seen.append({crew.title: entry})
+        stores = "" if greeting.shared or crew is self.describers else "; the driver stores"
+        self.say(f"{crew.title} {place} is up{stores}")
+
+    def _not_begun(self, crew: Crew, place: Place, error: Exception) -> None:
+        crew.failed_starts[place.slot] += 1
+        why = f"a {crew.title} could not begin: {cause(error)}"
+        if not crew.up and sum(crew.failed_starts) >= self.options.attempts:
+            raise RunFailed(f"no {crew.title} could begin: {cause(error)}", str(error)) from error
+        self._lose(crew, place, why, again=not crew.up or crew.failed_starts[place.slot] < self.options.attempts)
 
     def _finished(self, reference: Any) -> Iterator[Advanced]:
-        place, key = self.running.pop(reference)
-        place.busy.discard(key)
+        given = self._returned(reference)
+        place, key = given.place, given.key
         try:
             answer: Answer = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            self._lose(place, f"a worker was lost: {_first_line(error)}")
-            yield from self._again(key, f"its worker was lost: {_first_line(error)}", str(error))
+            attempt = not place.ended
+            self._lose(self.workers, place, f"a worker was lost: {cause(error)}", ended=False)
+            yield from self._again(key, f"its worker was lost: {cause(error)}", str(error), attempt=attempt)
             return
         for line in answer.lines:
             self.say(line)
@@ -204,25 +213,85 @@ class _Driver:
             for iteration in outcome.made:
                 self.batch.add(iteration)
             self.batch.flush()
+            self._succeeded(given)
             self.work.advanced(key, outcome.last, outcome.failed)
             yield from outcome.advanced
             return
-        yield from self._broken(place, key, outcome)
+        yield from self._broken(given, outcome)
 
-    def _broken(self, place: _Place, key: Key, broken: Broken) -> Iterator[Advanced]:
-        if broken.what == "model":
-            raise ModelError(broken.message)
-        if broken.what == "store":
-            raise StoreError(broken.message)
-        if broken.what == "device":
-            self._lose(place, broken.message)
-        if broken.what == "captioner":
-            self._replace_describer(key, broken.message)
-        most = _SAME_FAULT if broken.what in ("all", "bug") else None
-        yield from self._again(key, broken.message, broken.details, most)
+    def _returned(self, reference: Any) -> _Given:
+        given = self.running.pop(reference)
+        for place in (given.place, given.describer):
+            if place is not None:
+                place.busy.discard(given.key)
+        return given
 
-    def _again(self, key: Key, message: str, details: str, most: int | None = None) -> Iterator[Advanced]:
-        """Take up a span where it is stored, which may be further than anybody has told us."""
+    def _succeeded(self, given: _Given) -> None:
+        chain = self.work.chain(given.key)
+        self.suspect.discard(chain)
+        for crew, place in ((self.workers, given.place), (self.describers, given.describer)):
+            if place is not None and place in crew.places:
+                crew.blame.succeeded(place.slot, given.key, "store", f"model {chain}")
+
+    def _broken(self, given: _Given, broken: Broken) -> Iterator[Advanced]:
+        crew, place = self.workers, given.place
+        if given.describer is not None and (broken.shared or broken.what == "captioner"):
+            crew, place = self.describers, given.describer
+        lost = broken.what in ("device", "captioner")
+        attempt = lost and not place.ended
+        if lost:
+            self._lose(crew, place, broken.message)
+        elif place in crew.places:
+            self._blame(crew, place, given.key, broken)
+        yield from self._again(given.key, broken.message, broken.details, attempt=attempt)
+
+    def _blame(self, crew: Crew, place: Place, key: Key, broken: Broken) -> None:
+        """Note who failed at what, and draw the consequences for the actor; `_judge` does for the cohort.
+
+        Raises:
+            ModelError: everybody says that a model cannot be loaded.
+            StoreError: everybody says that the disk refuses.
+        """
+        chain = self.work.chain(key)
+        complaint = {"model": f"model {chain}", "store": "store"}.get(broken.what)
+        place.chain = None
+        if complaint is None:  # that a model cannot be loaded is to be heard from the others soon
+            self.suspect.add(chain)
+        verdict = crew.blame.failed(place, key, broken.message, broken.details, complaint)
+        active = crew.active(time.monotonic()) | ({place.slot} if verdict == "close" else set())
+        if complaint is not None and (crew.blame.unanimous(complaint, active) or not crew.blame.open):
+            raise (ModelError if broken.what == "model" else StoreError)(broken.message)
+        what, why = f"{crew.title} {place} failed at cohort {key[0]}", _first_line(broken.message)
+        if verdict == "close":
+            self._lose(crew, place, f"{what}, as did the one before it, and is left out: {why}", again=False)
+        elif verdict == "renew":
+            self._lose(crew, place, f"{what}, and is replaced: {why}")
+        else:
+            self.say(f"{what}: {why}")
+        if not crew.blame.open:
+            self.useless = broken
+
+    def _judge(self, now: float) -> None:
+        """Give up the cohorts that are at fault; where nobody gets anything done, all that anybody has failed at."""
+        for crew in self.crews:
+            blame = crew.blame
+            for key, message, details in [*(blame.faulty() if self.useless else blame.hopeless(crew.active(now)))]:
+                if self.work.waiting(key):
+                    _, last, _ = self.work.state(key)
+                    self.work.give_up(key, message)
+                    self._log_given_up(key, last[0].t + 1 if last else 0, message, details)
+                    for other in self.crews:
+                        other.blame.forget(key)
+
+    def _again(self, key: Key, message: str, details: str, *, attempt: bool = True) -> Iterator[Advanced]:
+        """Take up a span where it is stored, which may be further than anybody has told us.
+
+        Args:
+            key: the span.
+            message: why.
+            details: the traceback.
+            attempt: whether it counts as one of the cohort's attempts.
+        """
         cohort, last, failed = self.work.state(key)
         run, before = self.job.run, last[0].t if last else cohort.trajectories[0].start.t0 - 1
         left = missing(run.stored().get(cohort.id, ()), before + 1, key[1])
@@ -237,49 +306,58 @@ class _Driver:
                 )
             steps: Sequence[Step] = run.steps_at(cohort.id, reached) if reached > before else last
             self.work.advanced(key, steps, {i: f.t for i, f in fresh.items()})
+            for crew in self.crews:
+                crew.blame.forget(key)
+        elif not attempt:
+            self.work.put_back(key, time.monotonic() + self.options.backoff)
+        elif self.work.broke(key, message, time.monotonic()):
+            self._log_given_up(key, before + 1, message, details)
+
+    def _log_given_up(self, key: Key, t: int, message: str, details: str) -> None:
+        self.job.run.log("given up", cohort=key[0], iteration=t, message=message, details=details)
+        self.say(f"cohort {key[0]} is given up at iteration {t}: {_first_line(message)}")
+
+    def _lose(self, crew: Crew, place: Place, message: str, *, again: bool = True, ended: bool = True) -> None:
+        """Be rid of an actor, unless that has been done: several cohorts lose the same one.
+
+        Args:
+            crew: that it belongs to.
+            place: the actor.
+            message: why, for the user.
+            again: whether another one is made.
+            ended: whether it is we who end it, so that what else it is at has not failed.
+        """
+        if place in crew.places:
+            place.ended = ended
+            crew.lose(place, again=again)
+            self.say(message)
+
+    def _check_patience(self, now: float) -> None:
+        missing_crews = [crew for crew in self.crews if not crew.up]
+        if self.running or (not missing_crews and not self.work.ready(now)):
+            self.idle_since, self.told = now, False
             return
-        if self.work.broke(key, message, time.monotonic(), most):
-            run.log("given up", cohort=cohort.id, iteration=before + 1, message=message, details=details)
-            self.say(f"cohort {cohort.id} is given up at iteration {before + 1}: {_first_line(message)}")
-
-    def _lose(self, place: _Place, message: str) -> None:
-        """Be rid of an actor, and have another one made after a while."""
-        with contextlib.suppress(Exception):
-            self.ray.kill(place.actor, no_restart=True)
-        if place in self.describers:
-            self.describers[self.describers.index(place)] = self._place(Describer, 1)
-        elif place in self.workers:
-            self.workers.remove(place)
-            self.lost += 1
-            self.wanted_at.append(time.monotonic() + self.options.backoff)
-        else:
-            return
-        self.alone_since = time.monotonic()
-        self.say(message)
-
-    def _replace_describer(self, key: Key, message: str) -> None:
-        place = self.describers[hash(key) % len(self.describers)]
-        # Several cohorts lose the same one: only the first replaces it.
-        if place.greeting is not None:
-            self._lose(place, message)
-
-    def _check_patience(self) -> None:
-        if any(place.greeting is not None for place in self.workers):
-            self.alone_since = time.monotonic()
-        elif time.monotonic() - self.alone_since > self.options.patience:
-            need = f"{self.options.cpus:g} CPU cores and {self.gpus:g} GPUs"
+        idle = now - self.idle_since
+        crews = missing_crews or [crew for crew in self.crews if crew.on_the_way(now)]
+        what = " and ".join(f"a {crew.title} ({crew.needs})" for crew in crews)
+        if idle > self.options.patience:
+            faults = [message for crew in self.crews for _, message, _ in crew.blame.faulty()]
             raise RunFailed(
-                f"no worker has come up for {self.options.patience:.0f} s: has the cluster room for {need} "
-                "(ray status)? What is stored is whole; the same command goes on"
+                f"nobody has been at work for {self.options.patience:.0f} s, for want of {what or 'anybody fit'}: has "
+                "the cluster room for it (ray status)? What is stored is whole; the same command goes on"
+                + "".join(f"\n  The last fault was: {_first_line(message)}" for message in faults[-1:])
             )
+        if idle > _WORD and not self.told:
+            self.told = True
+            self.say(f"waiting for {what or 'somebody fit'}: has the cluster room for it (ray status)?")
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End every actor; what was not reported is done again another time."""
-        for place in (*self.workers, *self.describers):
-            with contextlib.suppress(Exception):
-                self.ray.kill(place.actor, no_restart=True)
+        for crew in self.crews:
+            for place in crew.places:
+                crew.kill(place)
         with contextlib.suppress(OSError):
             self.token.unlink()
         self.batch.flush()
@@ -289,10 +367,27 @@ class _Driver:
         return self.seen
 
 
+def _summary(driver: _Driver) -> str:
+    """What was given up, and what was not tried any more."""
+    given_up = sorted(driver.work.given_up.items())
+    lines = [f"  cohort {cohort}: {text.splitlines()[0]}" for (cohort, _), text in given_up]
+    more = [f"  … and {len(lines) - 5} more"] if len(lines) > 5 else []
+    useless = []
+    if driver.useless is not None:
+        why = _first_line(driver.useless.message)
+        useless = [
+            f"  {driver.work.left} others were left, since everybody failed at all that was given to them: {why}"
+        ]
+    return (
+        "\n".join([f"{len(lines)} cohorts were given up:", *lines[:5], *more, *useless])
+        + "\n  What is stored is whole; mend the cause and run the same command again (tracebacks: log.jsonl)."
+    )
+
+
 def _living(cohort: Cohort, failed: Mapping[str, int], t: int) -> list[str]:
     return [member.id for member in cohort.trajectories if failed.get(member.id, t + 1) > t]
 
 
-def _first_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:200] if lines else "no message"

@@ -6,12 +6,13 @@ import os
 import socket
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loopsim.engine import lost_device
+from loopsim.executors.ray_cluster import cause
 from loopsim.executors.slices import Broken, CaptionerLost, Done, Task, do_slice, encoders
 from loopsim.models.base import Caption, Captioner, Drawing, ImageGenerator, Pixels, RowFailure
 from loopsim.models.pool import ModelPool
@@ -112,9 +113,11 @@ class Worker(_Actor):
             task: the slice.
             captioner: an actor that describes for several workers; None where the worker has its own.
         """
-        models = self.pool if captioner is None else Apart(self.pool, captioner, self._turn)
+        apart = None if captioner is None else Apart(self.pool, captioner, self._turn)
         with encoders() as encoder:
-            outcome = do_slice(task, models, encoder, self._run, self.setup.slice_seconds)
+            outcome = do_slice(task, apart or self.pool, encoder, self._run, self.setup.slice_seconds)
+        if isinstance(outcome, Broken) and apart is not None and apart.raised:
+            outcome = replace(outcome, shared=True)
         lines, self.lines[:] = tuple(self.lines), []
         return Answer(outcome, lines)
 
@@ -151,10 +154,14 @@ class Apart:
         pool: the models here.
         captioner: the actor.
         turn: held while the generator is at work: two cohorts take turns, one is drawn while the other is described.
+
+    Attributes:
+        raised: whether the captioner's last call failed.
     """
 
     def __init__(self, pool: ModelPool, captioner: Any, turn: threading.Lock) -> None:
         self.pool, self._captioner, self._turn = pool, captioner, turn
+        self.raised = False
 
     def generator(self, spec: ModelSpec) -> ImageGenerator:
         """The generator, in turns."""
@@ -162,7 +169,10 @@ class Apart:
 
     def captioner(self, spec: ModelSpec) -> Captioner:
         """The captioner, elsewhere."""
-        return RemoteCaptioner(self._captioner, spec)
+        return RemoteCaptioner(self._captioner, spec, self._note)
+
+    def _note(self, raised: bool) -> None:
+        self.raised = raised
 
     def loaded(self, spec: ModelSpec) -> bool:
         """Whether asking for it costs nothing: there is one cohort only, so nothing would be gained by waiting."""
@@ -205,11 +215,17 @@ class InTurn(ImageGenerator):
 
 
 class RemoteCaptioner(Captioner):
-    """A captioner in an actor that several workers share."""
+    """A captioner in an actor that several workers share.
 
-    def __init__(self, actor: Any, spec: ModelSpec) -> None:
+    Args:
+        actor: the actor.
+        spec: the model.
+        note: told after each call whether it raised.
+    """
+
+    def __init__(self, actor: Any, spec: ModelSpec, note: Callable[[bool], None]) -> None:
         self.settings = spec.settings
-        self._actor, self._spec = actor, spec
+        self._actor, self._spec, self._note = actor, spec, note
 
     def describe(
         self, images: Sequence[Pixels], seeds: Sequence[int], width: int | None = None
@@ -224,7 +240,8 @@ class RemoteCaptioner(Captioner):
         try:
             answer = ray.get(self._actor.describe.remote(self._spec, list(images), list(seeds), width))
         except ray.exceptions.RayError as error:
-            raise CaptionerLost(f"the shared captioner is gone: {str(error).splitlines()[0]}") from error
+            raise CaptionerLost(f"the shared captioner is gone: {cause(error)}") from error
+        self._note(isinstance(answer, Raised))
         if isinstance(answer, Raised):
             if lost_device(answer.error):
                 raise CaptionerLost(f"the shared captioner has lost its device: {answer.error}") from answer.error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from loopsim.engine import CohortRun, Iteration, Models, Settings, light
+from loopsim.engine import CohortRun, Iteration, Models, Settings, light, lost_device
 from loopsim.errors import DeviceLost, LoopsimError, ModelError, RunFailed, StoreError
 from loopsim.executors.base import Advanced
 from loopsim.executors.batch import Batch, picture_bytes
@@ -77,6 +77,8 @@ class Broken:
     """What happened."""
     details: str
     """The traceback."""
+    shared: bool = False
+    """Whether it was the shared captioner that failed."""
 
 
 def do_slice(
@@ -105,7 +107,8 @@ def do_slice(
     except StoreError as error:
         return Broken("store", str(error), traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a value can cross to another process, an exception perhaps not
-        return Broken("bug", f"{type(error).__name__}: {error}", traceback.format_exc())
+        what: Literal["device", "bug"] = "device" if lost_device(error) else "bug"
+        return Broken(what, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 def _do(task: Task, models: Models, encoder: Executor, run: Run | None, seconds: float) -> Done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loopsim.executors.base import Span
@@ -49,14 +49,38 @@ class Work:
         """Whether nothing is left, neither waiting nor handed out."""
         return not self._open
 
-    def take(self, now: float, chain: str | None = None) -> Key | None:
-        """The next span to hand out; one of the same chain first, so that a worker keeps its models."""
-        ready = [key for key, state in self._open.items() if not state.out and state.not_before <= now]
+    @property
+    def left(self) -> int:
+        """How many spans are neither finished nor given up."""
+        return len(self._open)
+
+    def take(
+        self, now: float, chain: str | None = None, may: Callable[[Key], bool] | None = None,
+        avoid: Collection[str] = (),
+    ) -> Key | None:  # fmt: skip
+        """The next span to hand out.
+
+        Args:
+            now: the time.
+            chain: one of the same chain comes first, so that a worker keeps its models.
+            may: whether a span may be handed out; None is all.
+            avoid: chains that come last, since somebody has failed at them.
+        """
+        ready = [key for key in self.ready(now) if may is None or may(key)]
         if not ready:
             return None
-        key = next((key for key in ready if self._open[key].chain == chain), ready[0])
+        better = [key for key in ready if self._open[key].chain not in avoid] or ready
+        key = next((key for key in better if self._open[key].chain == chain), better[0])
         self._open[key].out = True
         return key
+
+    def ready(self, now: float) -> list[Key]:
+        """Every span that could be handed out."""
+        return [key for key, state in self._open.items() if not state.out and state.not_before <= now]
+
+    def waiting(self, key: Key) -> bool:
+        """Whether a span is open, and nobody is at it."""
+        return key in self._open and not self._open[key].out
 
     def state(self, key: Key) -> tuple[Cohort, tuple[Step, ...], Mapping[str, int]]:
         """Cohort, last steps and failures of a span."""
@@ -77,24 +101,31 @@ class Work:
         if t >= state.until or not alive:
             del self._open[key]
 
-    def broke(self, key: Key, message: str, now: float, most: int | None = None) -> bool:
-        """A span did not get further; whether it is given up.
+    def broke(self, key: Key, message: str, now: float) -> bool:
+        """A span did not get further, by nobody's fault; whether it is given up.
 
         Args:
             key: the span.
             message: why.
             now: the time.
-            most: attempts for this kind of reason, where there are fewer.
         """
         state = self._open[key]
         state.out = False
         state.attempts += 1
-        if state.attempts >= min(self.attempts, most or self.attempts):
-            self.given_up[key] = message
-            del self._open[key]
+        if state.attempts >= self.attempts:
+            self.give_up(key, message)
             return True
         state.not_before = now + self.backoff * 2 ** (state.attempts - 1)
         return False
+
+    def put_back(self, key: Key, not_before: float) -> None:
+        """A span is to be handed out again, which is no attempt of its own."""
+        self._open[key].out, self._open[key].not_before = False, not_before
+
+    def give_up(self, key: Key, message: str) -> None:
+        """Hand a span out no more."""
+        self.given_up[key] = message
+        del self._open[key]
 
     def waits(self, now: float) -> float:
         """Seconds until something can be handed out; 0 where something can be now."""

@@ -40,9 +40,14 @@ def check_executor(name: str, options: RayOptions, shard: str | None, max_cost: 
         raise UsageError(f"unknown executor {name!r}: it is local or ray")
     if name == "local" and options != RayOptions():
         raise UsageError(
-            "--address, --workers, --num-gpus, --num-cpus, --captioners and --driver-writes are for a cluster: add "
-            "--executor ray"
+            "--address, --workers, --num-gpus, --num-cpus, --captioners, --captioner-gpus and --driver-writes are for "
+            "a cluster: add --executor ray"
         )
+    for option, gpus in (("--num-gpus", options.gpus), ("--captioner-gpus", options.captioner_gpus)):
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise UsageError(f"{option} {gpus:g}: above 1 it must be a whole number, for a part is of one GPU only")
+    if options.captioner_gpus is not None and not options.captioners:
+        raise UsageError("--captioner-gpus is for captioners that workers share: add --captioners K")
     if name == "ray" and shard is not None:
         raise UsageError("--shard and --executor ray are two ways to share out one run: give one of them")
     if name == "ray" and max_cost is not None:
