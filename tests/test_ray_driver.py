@@ -219,7 +219,7 @@ def test_cohorts_that_are_at_fault_are_given_up_after_two_workers_and_no_others(
     cluster.faults = {0: at(bad)}
     with pytest.raises(RunFailed, match="2 cohorts were given up:\n  cohort c0002: c0002 is broken") as caught:
         carried(cluster, plan, tmp_path, workers=workers)
-    assert "more were left" not in str(caught.value)
+    assert "not tried any more" not in str(caught.value)
     for cohort in bad:
         tried = [worker for worker, _, key in cluster.given if key == cohort]
         assert len(tried) == len(set(tried)) == 2
@@ -260,6 +260,8 @@ def test_where_everybody_fails_the_run_ends_soon(cluster, plan, tmp_path, worker
     with pytest.raises(RunFailed, match=r"cohorts were given up:\n  cohort c0000: KeyError: 'x'"):
         carried(cluster, plan, tmp_path, workers=workers)
     assert len(cluster.given) <= 4 * workers
+    given_up = [event["cohort"] for event in cluster.run.events() if event["event"] == "given up"]
+    assert sorted(given_up) == [cohort.id for cohort in plan.cohorts]
     assert cluster.run.count_steps()[0] == 0
 
 

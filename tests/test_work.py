@@ -54,7 +54,7 @@ def test_a_worker_is_not_given_what_it_may_not_have_and_last_what_is_suspect(pla
     assert two.take(0.0, avoid={two.chain(one)}) == one  # rather than nothing
     assert (two.waiting(one), two.waiting(other)) == (False, True)
     two.give_up(other, "why")
-    assert (two.left, two.given_up) == (1, {other: "why"})
+    assert (two.left, two.given_up) == ([one], {other: "why"})
 
 
 def test_waits_double_and_end(work):

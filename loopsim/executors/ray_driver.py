@@ -57,8 +57,8 @@ class RayExecutor:
             finally:
                 driver.close()
                 self._models = driver.described()
-        if driver.work.given_up or driver.useless:
-            raise RunFailed(_summary(driver), driver.useless.details if driver.useless else "")
+        if driver.work.given_up:
+            raise RunFailed(_summary(driver.work))
 
     def described(self) -> list[dict[str, object]]:
         """Every worker that there was: its machine and what was pinned."""
@@ -114,7 +114,7 @@ class _Driver:
 
     def carry(self) -> Iterator[Advanced]:
         """Hand out slices until nothing is left, or nobody gets anything done."""
-        while not self.work.finished and not self.useless:
+        while not self.work.finished:
             now = time.monotonic()
             for crew in self.crews:
                 crew.make(now)
@@ -272,16 +272,24 @@ class _Driver:
             self.useless = broken
 
     def _judge(self, now: float) -> None:
-        """Give up the cohorts that are at fault; where nobody gets anything done, all that anybody has failed at."""
+        """Give up the cohorts that are at fault; all that are left, where nobody gets anything done."""
         for crew in self.crews:
-            blame = crew.blame
-            for key, message, details in [*(blame.faulty() if self.useless else blame.hopeless(crew.active(now)))]:
+            for key, message, details in [*crew.blame.hopeless(crew.active(now))]:
                 if self.work.waiting(key):
-                    _, last, _ = self.work.state(key)
-                    self.work.give_up(key, message)
-                    self._log_given_up(key, last[0].t + 1 if last else 0, message, details)
-                    for other in self.crews:
-                        other.blame.forget(key)
+                    self._give_up(key, message, details)
+        if self.useless is None:
+            return
+        tried = {key: (message, details) for crew in self.crews for key, message, details in crew.blame.faulty()}
+        untried = f"not tried any more, since everybody failed at all they were given: {self.useless.message}"
+        for key in self.work.left:
+            self._give_up(key, *tried.get(key, (untried, self.useless.details)))
+
+    def _give_up(self, key: Key, message: str, details: str) -> None:
+        _, last, _ = self.work.state(key)
+        self.work.give_up(key, message)
+        self._log_given_up(key, last[0].t + 1 if last else 0, message, details)
+        for crew in self.crews:
+            crew.blame.forget(key)
 
     def _again(self, key: Key, message: str, details: str, *, attempt: bool = True) -> Iterator[Advanced]:
         """Take up a span where it is stored, which may be further than anybody has told us.
@@ -367,19 +375,13 @@ class _Driver:
         return self.seen
 
 
-def _summary(driver: _Driver) -> str:
-    """What was given up, and what was not tried any more."""
-    given_up = sorted(driver.work.given_up.items())
+def _summary(work: Work) -> str:
+    """What was given up, and why."""
+    given_up = sorted(work.given_up.items())
     lines = [f"  cohort {cohort}: {text.splitlines()[0]}" for (cohort, _), text in given_up]
     more = [f"  … and {len(lines) - 5} more"] if len(lines) > 5 else []
-    useless = []
-    if driver.useless is not None:
-        why = _first_line(driver.useless.message)
-        useless = [
-            f"  {driver.work.left} others were left, since everybody failed at all that was given to them: {why}"
-        ]
     return (
-        "\n".join([f"{len(lines)} cohorts were given up:", *lines[:5], *more, *useless])
+        "\n".join([f"{len(lines)} cohorts were given up:", *lines[:5], *more])
         + "\n  What is stored is whole; mend the cause and run the same command again (tracebacks: log.jsonl)."
     )
 

@@ -50,9 +50,9 @@ class Work:
         return not self._open
 
     @property
-    def left(self) -> int:
-        """How many spans are neither finished nor given up."""
-        return len(self._open)
+    def left(self) -> list[Key]:
+        """Spans that are neither finished nor given up."""
+        return list(self._open)
 
     def take(
         self, now: float, chain: str | None = None, may: Callable[[Key], bool] | None = None,
