@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from loopsim.errors import OtherExperimentError, RunBusy
+from loopsim.errors import OtherExperimentError, RunBusy, StoreError
 from loopsim.records import Failure
 from loopsim.runner import run_plan
 from loopsim.store import Run, Share, carrying_out, create, create_run, open_run
 from loopsim.store.shares import latest
+from loopsim.verify import verify_run
 from tests.test_runner import contents
 
 FAILURE = Failure("aa", 1, "generator", "mock", "ValueError: no", "")
@@ -121,6 +122,25 @@ def test_of_several_experiments_at_the_same_moment_one_is_carried_out(planned, t
     assert run.experiment["seed"] == winner
     ids = {t.id for t in plans[winner].trajectories}
     assert {t for members in run.cohorts.values() for t in members} == ids == set(run.trajectories()["trajectory_id"])
+
+
+def test_without_locks_the_second_of_two_experiments_says_so_and_the_first_goes_on(planned, out, monkeypatch):
+    def refuse(handle: object, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    def late(path: Path, resolved: Any) -> None:
+        monkeypatch.setattr(create, "_write_yaml", real)
+        before.extend(contents(run_plan(planned(), out)))
+        real(path, resolved)
+
+    real, before = create._write_yaml, []
+    monkeypatch.setattr("loopsim.store.lock.fcntl.flock", refuse)
+    monkeypatch.setattr(create, "_write_yaml", late)
+    with pytest.raises(StoreError, match="another process made a run of another experiment here at this moment"):
+        run_plan(planned(seed=8), out)
+    run = run_plan(planned(), out)
+    assert (run.experiment["seed"], contents(run)) == (7, before)
+    assert verify_run(out).findings == ()
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from loopsim.errors import OtherExperimentError, RunBusy
+from loopsim.errors import OtherExperimentError, RunBusy, StoreError
 from loopsim.plan import Plan
 from loopsim.records import Start
 from loopsim.store import checksums, lock, shards
@@ -105,7 +105,7 @@ def _there(path: Path, plan: Plan, provenance: Mapping[str, object], resolved: M
             f"{path} was imported from {run.imported}; loopsim did not make it and cannot go on with it. Choose "
             f"another --out; to go on from one of its steps, write starts: {{from: [{path}/TRAJECTORY/t]}}"
         )
-    if run.is_blank() and _cohorts(plan) != run.cohorts:
+    if _cohorts(plan) != run.cohorts and run.is_blank():
         return None
     _same_models(run, provenance)
     _compare(run, plan, resolved)
@@ -165,6 +165,12 @@ def _made(
     }
     # Last: a directory with a manifest is a run, one without is nothing yet.
     if not shards.write_once(path / "manifest.json", manifest_bytes(manifest)):  # a file system without locks
+        if open_run(path).cohorts != manifest["cohorts"]:
+            raise StoreError(
+                f"{path}: another process made a run of another experiment here at this moment, and this file system "
+                "has no locks: the experiment beside its manifest may be either's. Choose another --out, and give the "
+                "other command again, which puts that right"
+            )
         return create_run(path, plan, provenance, threads)
     return open_run(path)
 
