@@ -20,6 +20,7 @@ import pandas as pd
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this one
+import reproduce_quickstart as quickstart
 from reproduce_tables import STUDIES, Lines, metrics_of, put, tables_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,9 +50,9 @@ _COLUMNS = ("condition", "noise", "t", "modality", "embedder", "metric", "item",
 
 def twins(only: Sequence[str]) -> list[Path]:
     """The twins' files, those of the studies asked for; all where none is."""
-    wrong = sorted(set(only) - set(STUDIES))
+    wrong = sorted(set(only) - {*STUDIES, quickstart.NAME})
     if wrong:
-        sys.exit(f"there is no study {wrong[0]!r}; the studies are {', '.join(STUDIES)}")
+        sys.exit(f"there is no study {wrong[0]!r}; the studies are {', '.join(STUDIES)}, {quickstart.NAME}")
     return [path for study in STUDIES if not only or study in only for path in _files(study)]
 
 
@@ -149,12 +150,20 @@ def compare(study: str, runs: Path, into: Path) -> None:
         follow(f"{study}: compare", loopsim("compare", *where, *measures, "--modality", "text", "--out", str(out)))
 
 
+def run_quickstart(runs: Path, overrides: Sequence[str], into: Path) -> None:
+    """Run the quickstart, or resume it, and store what its table rests on."""
+    run = runs / quickstart.NAME
+    follow(quickstart.NAME, loopsim("run", str(EXPERIMENTS / quickstart.NAME), *overrides, "--out", str(run)))
+    quickstart.keep(run, into / quickstart.NAME)
+
+
 def rewrite(study: str, into: Path) -> bool:
     """Write the results into a README, or into a copy of it below another folder; whether it changed."""
     path = into / study / "README.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     before = (EXPERIMENTS / study / "README.md").read_text(encoding="utf-8")
-    after = put(before, "results", tables_of(study, path.parent))
+    shown = quickstart.table(path.parent) if study == quickstart.NAME else tables_of(study, path.parent)
+    after = put(before, "results", shown)
     path.write_text(after, encoding="utf-8")
     return before != after
 
@@ -214,15 +223,19 @@ def main() -> None:
     if options.costs:
         print("\n".join(f"experiments/{s}/README.md {'rewritten' if costs(s) else 'as it was'}" for s in studies))
         return
+    if not options.only or quickstart.NAME in options.only:
+        studies.append(quickstart.NAME)
     if not options.tables:
         for k, path in enumerate(files, start=1):
             run_twin(path, f"[{k}/{len(files)}] {path.parent.name}/{path.name}", runs, options.overrides, into)
+        if quickstart.NAME in studies:
+            run_quickstart(runs, options.overrides, into)
     for study in studies:
-        if not options.tables:
+        if not options.tables and study != quickstart.NAME:
             compare(study, runs, into)
         print(f"{into / study / 'README.md'} {'rewritten' if rewrite(study, into) else 'as it was'}")
     if not options.tables:
-        print(f"{len(files)} twins in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
+        print(f"{len(files)} twins done in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
 
 
 if __name__ == "__main__":

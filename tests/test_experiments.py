@@ -36,7 +36,7 @@ def script(name: str) -> ModuleType:
         return importlib.import_module(f"scripts.{name}")
 
 
-TABLES, REPRODUCE = script("reproduce_tables"), script("reproduce")
+TABLES, REPRODUCE, QUICKSTART = (script(n) for n in ("reproduce_tables", "reproduce", "reproduce_quickstart"))
 
 
 def not_shipped(path: Path) -> str | None:
@@ -174,13 +174,17 @@ def test_numbers_are_found_as_tables_write_them():
     }  # fmt: skip
 
 
-def test_the_quickstart_shows_what_draws_from_the_prior_show():
-    readme = (ROOT / "experiments" / "quickstart" / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^\| ([\w ]+) \|.*\| ([\d.]+ \[[\d., ]+\]) \|$", readme, re.MULTILINE)
-    assert len(lines) == 6
-    for name, shown in lines:
-        attribute = None if name == "mean of the five" else name
-        assert shown == interval(entropy_of_draws(24, attribute=attribute), 2), name
+def test_the_table_of_the_quickstart_is_that_of_the_stored_entropies():
+    folder = ROOT / "experiments" / "quickstart"
+    shown = section((folder / "README.md").read_text(encoding="utf-8"), "results")
+    assert shown == QUICKSTART.table(folder), "run scripts/reproduce --only quickstart"
+    stored = pd.read_parquet(folder / "results" / "quickstart.parquet")
+    assert set(stored["n"]) == {QUICKSTART.DRAWS}
+    even = stored[(stored["group"] == "even") & (stored["metric"] == "mood_entropy")].set_index("t")["value"]
+    cells = next(line for line in shown.splitlines() if line.startswith("| mood")).split(" | ")
+    late = sum(even[t] for t in range(16, 21)) / 5
+    assert cells[1:4] == [f"{even[0]:.2f}", f"{even[1]:.2f}", f"{late:.2f}"]
+    assert cells[-1] == f"{interval(entropy_of_draws(24, attribute='mood'), 2)} |"
 
 
 @pytest.mark.parametrize("study", TABLES.STUDIES)
@@ -323,11 +327,11 @@ def test_a_trial_runs_where_its_results_go_and_the_end_says_how_long_it_took(
         REPRODUCE.main()
     trial = ["iterations=2"]
     assert ran == [(tmp_path / "runs", trial), (ROOT / "runs" / "reproduce", []), (tmp_path / "there", trial)]
-    assert capsys.readouterr().err.splitlines().count("1 twins in 0.0 min") == 3
+    assert capsys.readouterr().err.splitlines().count("1 twins done in 0.0 min") == 3
 
 
 def test_an_unknown_study_is_named():
-    with pytest.raises(SystemExit, match="there is no study 'elevator'; the studies are elevator_music, "):
+    with pytest.raises(SystemExit, match=r"no study 'elevator'; the studies are elevator_music, .*, quickstart$"):
         REPRODUCE.twins(["elevator"])
 
 
