@@ -207,7 +207,7 @@ def test_a_worker_that_fails_at_all_it_is_given_is_replaced_and_then_left_out(cl
 
 def test_one_that_is_replaced_by_a_sound_one_costs_nothing(cluster, plan, tmp_path):
     cluster.faults = {2: always("bug")}
-    run, said = carried(cluster, plan, tmp_path, workers=2)
+    run, said = carried(cluster, plan, tmp_path, workers=2, attempts=1)  # what waited at it has not failed
     assert contents(run) == whole(plan, tmp_path)
     assert {worker for worker, _, _ in cluster.given} == {1, 2, 3}
     assert not any("left out" in line or "given up" in line for line in said)
@@ -331,6 +331,14 @@ def test_what_there_is_no_room_for_is_said_and_does_not_hold_up_the_others(clust
     run, said = carried(cluster, plan, tmp_path, workers=6, gpus=0.5)
     assert said[0].startswith("the cluster has room for 2 of 6 workers (1 CPU core and 0.5 GPUs each)")
     assert contents(run) == whole(plan, tmp_path)
+
+
+def test_who_does_not_come_up_is_not_waited_for_to_try_what_another_failed_at(cluster, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("loopsim.executors.ray_crew._COMING", 0.1)
+    cluster.never, cluster.faults = {("Worker", 2)}, {0: at({plan.cohorts[1].id})}
+    with pytest.raises(RunFailed, match="1 cohort was given up:\n  cohort c0001: c0001 is broken"):
+        carried(cluster, plan, tmp_path, workers=2)
+    assert [worker for worker, _, cohort in cluster.given if cohort == "c0001"] == [1, 3]
 
 
 def test_captioners_take_gpus_of_their_own(cluster, plan, tmp_path):

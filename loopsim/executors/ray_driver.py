@@ -381,7 +381,7 @@ def _summary(work: Work) -> str:
     lines = [f"  cohort {cohort}: {text.splitlines()[0]}" for (cohort, _), text in given_up]
     more = [f"  … and {len(lines) - 5} more"] if len(lines) > 5 else []
     return (
-        "\n".join([f"{len(lines)} cohorts were given up:", *lines[:5], *more])
+        "\n".join([f"{len(lines)} cohort{' was' if len(lines) == 1 else 's were'} given up:", *lines[:5], *more])
         + "\n  What is stored is whole; mend the cause and run the same command again (tracebacks: log.jsonl)."
     )
 
