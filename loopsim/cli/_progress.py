@@ -48,5 +48,8 @@ class _PlainLines:
         if now.done < now.total and time.monotonic() - self.last < 10:
             return
         self.last = time.monotonic()
-        left = (now.total - now.done) * now.seconds / now.made if now.made else 0.0
+        if not now.made:  # nothing is known of the rate
+            say(f"{now.done}/{now.total} steps")
+            return
+        left = (now.total - now.done) * now.seconds / now.made
         say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")
