@@ -149,7 +149,8 @@ def concept_replacements(
     the iterations with a replacement at which one concept is shown by more of the others than any other is, and could
     be born: in a category of two concepts it is 1 by necessity, and the counts of the two directions tell more.
     Its expectation is too high where chains are few, since being the most shown is chance in part: 0.33 for a share of
-    0.26 with five concepts drawn evenly in 60 chains. The expectations of pairs choose nothing, and have no such bias.
+    0.26 with five concepts drawn evenly in 60 chains. Pairs that did not occur are left out, so rare ones lie above
+    their expectation by selection; where nobody else shows anything that could come, nothing is added to it.
 
     Args:
         detected: (n, T, C) booleans, as for `concept_events`.

@@ -45,7 +45,7 @@ Distribution = NDArray[np.float64]
 def states(path: Path) -> pd.DataFrame:
     """A row a caption: pair, group, start, trajectory, t and the codes of the five attributes; pairs in plan order."""
     run = open_run(path)
-    members = run.trajectories()[["trajectory_id", "group", "start_id", *PAIR]]
+    members = run.trajectories()[["trajectory_id", "group", "start_id", "replicate", *PAIR]]
     table = members.merge(run.steps(["trajectory_id", "t", "text"]), on="trajectory_id")
     codes = truth.caption_codes(table["text"].tolist())
     return pd.concat([table, pd.DataFrame(codes, columns=world.ATTRIBUTES)], axis=1)
@@ -103,6 +103,7 @@ def settled(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) 
         found[f"to_generator_{group}"] = chains.total_variation(named_only(shares(codes_of(mine)[:, k], size)), prior)
         found[f"limit_{group}"] = chance(prior, max(1, mine["start_id"].nunique()))
     stationary = None if rest.distribution is None else named_only(rest.distribution)
+    found["rest_to_generator"] = float("nan") if stationary is None else chains.total_variation(stationary, prior)
     found["to_stationary"] = (
         float("nan") if stationary is None else chains.total_variation(named_only(there), stationary)
     )
@@ -111,6 +112,13 @@ def settled(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) 
     found["to_foretold"] = chains.total_variation(named_only(there), named_only(foretold))
     found["worlds"] = chains.total_variation(*(chains.prior_of(name, attribute) for name in ("prior", "even")))
     return found
+
+
+def corrected_of(rows: pd.DataFrame, attribute: str) -> float:
+    """Corrected entropy of an attribute: that of each replicate's captions, and their mean, since twins are alike."""
+    size, k = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute)
+    each = [corrected(codes_of(twins)[:, k], size) for _, twins in rows.groupby("replicate")]
+    return float(np.mean(each)) if each else float("nan")
 
 
 def corrected(values: NDArray[np.int64], size: int) -> float:
@@ -123,7 +131,7 @@ def corrected(values: NDArray[np.int64], size: int) -> float:
 
 def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str) -> dict[str, float]:
     """Corrected entropies of an attribute at t = 1 and at the end, by group of starts; those of the priors; bits."""
-    size, k, last = len(world.VALUES[attribute]), world.ATTRIBUTES.index(attribute), int(rows["t"].max())
+    last = int(rows["t"].max())
     found: dict[str, float] = {}
     for role, model in (("generator", generator), ("captioner", captioner)):
         p = chains.prior_of(WORLDS[model], attribute)
@@ -131,8 +139,8 @@ def entropies(rows: pd.DataFrame, generator: str, captioner: str, attribute: str
     for group in GROUPS:
         for name, t in (("first", 1), ("last", last)):
             mine = rows[(rows["group"] == group) & (rows["t"] == t)]
-            found[f"bits_{group}_{name}"] = corrected(codes_of(mine)[:, k], size)
-        found[f"spread_{group}"] = spread(mine, lambda part: corrected(codes_of(part)[:, k], size))
+            found[f"bits_{group}_{name}"] = corrected_of(mine, attribute)
+        found[f"spread_{group}"] = spread(mine, lambda part: corrected_of(part, attribute))
     return found
 
 

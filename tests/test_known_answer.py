@@ -27,7 +27,7 @@ def captions(chain: dict[str, list[int]], group: str = "even") -> pd.DataFrame:
     for name, codes in chain.items():
         for t, code in enumerate(codes):
             row = dict.fromkeys(world.ATTRIBUTES, 0) | {"subject": code}
-            rows.append({"trajectory_id": name, "group": group, "start_id": name, "t": t, **row})
+            rows.append({"trajectory_id": name, "group": group, "start_id": name, "replicate": 0, "t": t, **row})
     return pd.DataFrame(rows)
 
 
@@ -101,6 +101,12 @@ def test_entropies_of_few_captions_are_not_told():
     assert 0.05 < known_theory.entropies(uneven, "postcards", "postcards", "subject")["spread_even"] < 0.4
 
 
+def test_twins_that_say_the_same_are_not_counted_twice():
+    once = captions({f"c{k}": [k % 7] * 3 for k in range(20)})
+    twice = pd.concat([once, once.assign(replicate=1)])
+    assert known_theory.corrected_of(twice, "subject") == known_theory.corrected_of(once, "subject")
+
+
 def test_a_corrected_entropy_is_at_most_that_of_even_values():
     codes = np.arange(40) % 3
     assert entropy.shannon(np.bincount(codes), "chao-wang-jost") > np.log2(3)
@@ -160,7 +166,8 @@ def test_a_run_is_measured_stored_and_shown(tmp_path, monkeypatch):
                     codes = np.tile(kept, (33, 1))
                     codes[:, 0] = world.draw_even(33, rng)[:, 0]
                     frames.append({"trajectory_id": name, "group": group, "start_id": f"{group}{start}",
-                                   "generator": generator, "captioner": "postcards"})  # fmt: skip
+                                   "replicate": replicate, "generator": generator,
+                                   "captioner": "postcards"})  # fmt: skip
                     texts += [(name, t, world.plain_caption(world.Scene.from_codes(c))) for t, c in enumerate(codes)]
 
     class Told:
