@@ -1,4 +1,4 @@
-"""When does a trajectory lose its origin: when is it no nearer to it than trajectories that began elsewhere?
+"""When does a trajectory lose its origin: when is it no longer among the nearest to it, of all that began elsewhere?
 
 Distance to the origin by itself cannot say. It jumps with the change of register at t = 1, and grows in a chain that
 only wanders. Its yardstick is what the same distance is for *strangers*, trajectories of other prompts at the same t:
