@@ -14,6 +14,7 @@ import pytest
 from loopsim.engine import Settings
 from loopsim.errors import ModelError, RunFailed, StoreError
 from loopsim.executors import Job, RayExecutor, RayOptions, Span
+from loopsim.executors.ray_blame import Blame
 from loopsim.executors.ray_workers import Answer, Hello
 from loopsim.executors.slices import Broken, Task, do_slice, encoders
 from loopsim.models.pool import ModelPool
@@ -182,8 +183,12 @@ def always(what: str, message: str = "CUDA out of memory", **more: Any) -> Fault
     return lambda task: Broken(what, message, "Traceback", **more)
 
 
-def at(cohorts: set[str], what: str = "all") -> Fault:
-    return lambda task: Broken(what, f"{task.cohort.id} is broken", "Traceback") if task.cohort.id in cohorts else None
+def at(cohorts: set[str], what: str = "all", **more: Any) -> Fault:
+    def fault(task: Task) -> Broken | None:
+        name = task.cohort.id
+        return Broken(what, f"{name} is broken", "Traceback", **more) if name in cohorts else None
+
+    return fault
 
 
 def whole(plan: Plan, path: Path) -> list[tuple]:
@@ -226,6 +231,45 @@ def test_cohorts_that_are_at_fault_are_given_up_after_two_workers_and_no_others(
     done, total = cluster.run.count_steps()
     assert total - done == 2 * plan.experiment.iterations * len(plan.cohorts[0].trajectories)
     assert {event["cohort"] for event in cluster.run.events() if event["event"] == "given up"} == bad
+
+
+@pytest.mark.parametrize(("workers", "captioners"), [(1, 0), (2, 1), (2, 0)])
+def test_cohorts_at_fault_that_lie_side_by_side_do_not_take_the_others_with_them(
+    cluster, plan, tmp_path, workers, captioners
+):
+    bad = {plan.cohorts[k].id for k in (2, 3, 4)}
+    if captioners:
+        cluster.describer_faults = {0: at(bad, shared=True)}
+    else:
+        cluster.faults = {0: at(bad)}
+    with pytest.raises(RunFailed, match="3 cohorts were given up") as caught:
+        carried(cluster, plan, tmp_path, workers=workers, captioners=captioners)
+    assert "not tried any more" not in str(caught.value)
+    done, total = cluster.run.count_steps()
+    assert total - done == 3 * plan.experiment.iterations * len(plan.cohorts[0].trajectories)
+
+
+def test_progress_of_an_actor_that_is_gone_clears_the_blame():
+    blame = Blame(2)
+    key = ("c0000", 4)
+    blame.failed(SimpleNamespace(slot=0, number=1), key, "once", "")
+    assert blame.tried == {key}
+    blame.forget(key)
+    assert blame.tried == set()
+    assert not [*blame.hopeless({0, 1})]
+
+
+def test_who_failed_at_a_cohort_that_is_at_fault_has_not_failed_in_a_row():
+    blame = Blame(2)
+    bad, other, third = ("c0000", 4), ("c0001", 4), ("c0002", 4)
+    actors = [SimpleNamespace(slot=slot, number=slot) for slot in (0, 1)]
+    for actor in actors:
+        blame.succeeded(actor.slot, other)
+        assert blame.failed(actor, bad, "bad", "") == "keep"
+    assert [key for key, _, _ in blame.hopeless({0, 1})] == [bad]
+    blame.acquit(bad)
+    assert blame.failed(actors[0], other, "bad", "") == "keep"
+    assert blame.failed(actors[0], third, "bad", "") == "renew"
 
 
 def test_a_lost_worker_and_a_fault_are_not_counted_together(cluster, plan, tmp_path):

@@ -470,6 +470,15 @@ def test_a_damaged_start_picture_is_found_and_copied_again(pictured, harm):
     assert verify_run(run).findings == ()
 
 
+def test_the_whole_folder_of_start_pictures_is_copied_again(pictured):
+    run, plan = pictured
+    before = {path.name: path.read_bytes() for path in (run / "starts").iterdir()}
+    shutil.rmtree(run / "starts")
+    assert len(verify_run(run).findings) == len(before) == 2
+    run_plan(plan, run)
+    assert {path.name: path.read_bytes() for path in (run / "starts").iterdir()} == before
+
+
 # ---- manifest and tables ---------------------------------------------------------------------------------------------
 
 
@@ -795,3 +804,27 @@ def test_ranges():
     assert missing([(5, 9)], 0, 3) == [(0, 3)]
     assert runs_of([3, 1, 2, 9]) == [(1, 3), (9, 9)]
     assert in_words([(1, 3), (9, 9)]) == "1 to 3, 9"
+
+
+def test_a_repair_that_is_killed_keeps_the_damaged_line_until_its_iteration_is_put_aside(
+    planned, tmp_path, monkeypatch
+):
+    plan = planned(starts=["a red house", "fail", "the blue sea"])
+    run = run_plan(plan, tmp_path / "run")
+    before = contents(run)
+    (file,) = (run.path / "failures").glob("*.jsonl")
+    file.write_text(file.read_text().replace('"trajectory_id"', '"rolf"', 1))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loopsim.verify.repair._without_steps", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repair_run(run.path, verify_run(run.path))
+    assert "rolf" in file.read_text()
+    repair_run(run.path, verify_run(run.path))
+    again = run_plan(plan, run.path)
+    assert contents(again) == before
+    assert len(again.failures()) == len(plan.trajectories) // 3
+    assert not verify_run(run.path).findings

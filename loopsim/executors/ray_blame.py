@@ -65,6 +65,11 @@ class Blame:
         """Slots that are not closed; none where nobody gets anything done."""
         return {i for i, slot in enumerate(self._slots) if not slot.closed}
 
+    @property
+    def tried(self) -> set[Key]:
+        """Cohorts that somebody has failed at since they last got further."""
+        return set(self._faults)
+
     def may(self, actor: Actor, key: Key, active: set[int]) -> bool:
         """Whether an actor may be given a cohort: not again, and not its slot while there is another one to try.
 
@@ -150,6 +155,14 @@ class Blame:
     def forget(self, key: Key) -> None:
         """A cohort got further, or was given up."""
         self._faults.pop(key, None)
+
+    def acquit(self, key: Key) -> None:
+        """A cohort is given up: if sound actors failed at it, it is at fault and they are not."""
+        theirs = self._faults.get(key, [])
+        if sum(fault.sound for fault in theirs) > 1:
+            for slot in self._slots:
+                slot.row = [fault for fault in slot.row if fault not in theirs]
+        self.forget(key)
 
     def _live(self, key: Key) -> list[_Fault]:
         return [fault for fault in self._faults.get(key, ()) if not self._slots[fault.slot].closed]

@@ -64,6 +64,8 @@ class Crew:
         self.places: list[Place] = []
         self.failed_starts = [0] * size
         """By slot, since the last time that one came up there."""
+        self.failed_since_up = 0
+        """In all slots, since the last time that one came up anywhere."""
         self._due = dict.fromkeys(range(size), 0.0)
         self._numbers = 0
         remote = ray.remote(kind).options(
@@ -97,6 +99,7 @@ class Crew:
         """An actor is up."""
         place.greeting, place.hello = greeting, None
         self.failed_starts[place.slot] = 0
+        self.failed_since_up = 0
         self.blame.renewed(place.slot)
 
     def lose(self, place: Place, *, again: bool = True) -> None:

@@ -21,6 +21,7 @@ from loopsim.executors.ray_workers import Answer, Describer, Hello, Setup, Worke
 from loopsim.executors.slices import Broken, Done, Task, start_pictures
 from loopsim.executors.work import Key, Work
 from loopsim.records import Cohort, Step
+from loopsim.seams import carry_on
 from loopsim.store.spans import missing
 
 _TOKEN = ".cluster-"
@@ -135,12 +136,13 @@ class _Driver:
 
     def _hand_out(self, now: float) -> None:
         active, captioners = self.workers.active(now), self.describers.active(now)
+        tried = self.workers.blame.tried | self.describers.blame.tried
         for depth in range(self.slots):
             for place in self.workers.up:
                 if len(place.busy) != depth:
                     continue
                 may = partial(self._may, place, active, captioners)
-                key = self.work.take(now, place.chain, may, self.suspect)
+                key = self.work.take(now, place.chain, may, self.suspect, tried)
                 if key is None:
                     continue
                 place.busy.add(key)
@@ -172,7 +174,8 @@ class _Driver:
     def _task(self, key: Key) -> Task:
         cohort, last, failed = self.work.state(key)
         pictures = {} if last else start_pictures(cohort)
-        return Task(cohort, self.job.settings, light(cohort, last), dict(failed), key[1], pictures)
+        before = light(cohort, last) if self.job.settings.seam is carry_on else last
+        return Task(cohort, self.job.settings, before, dict(failed), key[1], pictures)
 
     # ---- what comes back -----------------------------------------------------------------------------------------
 
@@ -191,8 +194,9 @@ class _Driver:
 
     def _not_begun(self, crew: Crew, place: Place, error: Exception) -> None:
         crew.failed_starts[place.slot] += 1
+        crew.failed_since_up += 1
         why = f"a {crew.title} could not begin: {cause(error)}"
-        if not crew.up and sum(crew.failed_starts) >= self.options.attempts:
+        if not crew.up and crew.failed_since_up >= self.options.attempts:
             raise RunFailed(f"no {crew.title} could begin: {cause(error)}", str(error)) from error
         self._lose(crew, place, why, again=not crew.up or crew.failed_starts[place.slot] < self.options.attempts)
 
@@ -230,6 +234,7 @@ class _Driver:
         chain = self.work.chain(given.key)
         self.suspect.discard(chain)
         for crew, place in ((self.workers, given.place), (self.describers, given.describer)):
+            crew.blame.forget(given.key)  # whatever has become of who got it further
             if place is not None and place in crew.places:
                 crew.blame.succeeded(place.slot, given.key, "store", f"model {chain}")
 
@@ -276,6 +281,8 @@ class _Driver:
         for crew in self.crews:
             for key, message, details in [*crew.blame.hopeless(crew.active(now))]:
                 if self.work.waiting(key):
+                    for each in self.crews:
+                        each.blame.acquit(key)
                     self._give_up(key, message, details)
         if self.useless is None:
             return
@@ -312,6 +319,10 @@ class _Driver:
                 yield Advanced(
                     cohort, t, len(_living(cohort, {**failed, **{i: f.t for i, f in fresh.items()}}, t)), mine
                 )
+            # A failure is on the disk before its iteration, which will be made without the one that failed.
+            ahead = tuple(f for f in fresh.values() if f.t == reached + 1)
+            if ahead:
+                yield Advanced(cohort, reached + 1, 0, ahead)
             steps: Sequence[Step] = run.steps_at(cohort.id, reached) if reached > before else last
             self.work.advanced(key, steps, {i: f.t for i, f in fresh.items()})
             for crew in self.crews:

@@ -164,7 +164,8 @@ class Apart:
         self.raised = False
 
     def generator(self, spec: ModelSpec) -> ImageGenerator:
-        """The generator, in turns."""
+        """The generator, in turns; what the captioner did before is no longer to blame for what comes."""
+        self.raised = False
         return InTurn(self.pool, spec, self._turn)
 
     def captioner(self, spec: ModelSpec) -> Captioner:

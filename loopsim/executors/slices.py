@@ -20,6 +20,7 @@ from loopsim.errors import DeviceLost, LoopsimError, ModelError, RunFailed, Stor
 from loopsim.executors.base import Advanced
 from loopsim.executors.batch import Batch, picture_bytes
 from loopsim.records import Cohort, Step, Trajectory
+from loopsim.seams import carry_on
 from loopsim.store import Run
 
 SLICE_SECONDS = 5.0
@@ -129,7 +130,8 @@ def _do(task: Task, models: Models, encoder: Executor, run: Run | None, seconds:
     failed = {failure.trajectory_id: failure.t for iteration in made for failure in iteration.failures}
     counts = tuple(Advanced(i.cohort, i.t, len(i.steps), i.failures) for i in made)
     last = made[-1].steps if made else task.last
-    return Done(counts, light(task.cohort, last), failed, () if run is not None else tuple(made))
+    kept = light(task.cohort, last) if task.settings.seam is carry_on else last
+    return Done(counts, kept, failed, () if run is not None else tuple(made))
 
 
 def start_pictures(cohort: Cohort) -> dict[str, bytes]:

@@ -56,7 +56,7 @@ class Work:
 
     def take(
         self, now: float, chain: str | None = None, may: Callable[[Key], bool] | None = None,
-        avoid: Collection[str] = (),
+        avoid: Collection[str] = (), tried: Collection[Key] = (),
     ) -> Key | None:  # fmt: skip
         """The next span to hand out.
 
@@ -65,11 +65,13 @@ class Work:
             chain: one of the same chain comes first, so that a worker keeps its models.
             may: whether a span may be handed out; None is all.
             avoid: chains that come last, since somebody has failed at them.
+            tried: spans that come after the others, likewise.
         """
         ready = [key for key in self.ready(now) if may is None or may(key)]
         if not ready:
             return None
-        better = [key for key in ready if self._open[key].chain not in avoid] or ready
+        fresh = [key for key in ready if key not in tried] or ready
+        better = [key for key in fresh if self._open[key].chain not in avoid] or fresh
         key = next((key for key in better if self._open[key].chain == chain), better[0])
         self._open[key].out = True
         return key

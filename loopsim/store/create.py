@@ -68,23 +68,32 @@ def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[N
         RunBusy: another process is writing to it; or shares of it are being written with fewer iterations.
         StoreError: the disk refuses.
     """
+    resolved = _with_starts(plan)
     with contextlib.ExitStack() as stack:
         with lock.beginning(run.path):
-            now, resolved = open_run(run.path), _with_starts(plan)
+            now = open_run(run.path)
             _compare(now, plan, resolved)
             if plan.experiment.iterations != now.iterations:
                 _alone(now, plan.experiment.iterations)
             run.manifest = now.manifest
             stack.enter_context(run.writing(share))
-            for start in plan.starts:  # one that was lost, or put aside as damaged
-                if start.image is not None and not (run.path / _kept_image(start)).exists():
-                    shards.write_bytes(run.path / _kept_image(start), start.image.read_bytes())
+            _keep_pictures(run.path, plan)
             if dict(resolved) != dict(now.experiment):
                 shards.write_table(run.path / "trajectories.parquet", trajectory_table(plan))  # groups may be renamed
                 _write_yaml(run.path, resolved)
                 now = open_run(run.path)
             run.experiment = now.experiment
         yield
+
+
+def _keep_pictures(path: Path, plan: Plan) -> None:
+    """Copy the pictures of starts that are not there: of a new run all, else what was lost or put aside as damaged."""
+    with shards.storing(path):
+        (path / "starts").mkdir(exist_ok=True)
+        there = {f"starts/{file.name}" for file in (path / "starts").iterdir()}
+    for start in plan.starts:
+        if start.image is not None and _kept_image(start) not in there:
+            shards.write_bytes(path / _kept_image(start), start.image.read_bytes())
 
 
 def _there(path: Path, plan: Plan, provenance: Mapping[str, object], resolved: Mapping[str, Any]) -> Run | None:

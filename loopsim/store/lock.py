@@ -20,8 +20,8 @@ BEGIN = ".begin"
 """The file that is locked for the moment in which a process makes a run, or joins those who write to it."""
 _TRIES, _PAUSE = 5, 0.05
 """Asking whether a run is being written to holds the lock for a moment: a writer tries again before it gives up."""
-_PATIENCE = 60.0
-"""Seconds to wait for others to begin: long enough to copy thousands of start pictures."""
+_PATIENCE = 900.0
+"""Seconds to wait for others to begin: long enough to copy thousands of start pictures, or for an array of shards."""
 
 
 @dataclass(frozen=True)

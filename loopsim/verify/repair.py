@@ -70,11 +70,12 @@ def repair_run(path: Path, verdict: Verdict, *, pictures: bool = True, watch: Wa
             elif finding.file.startswith("starts/"):
                 aside.move(finding.file)
                 done.append(f"{finding.file}: put aside")
-            elif finding.file.startswith("failures/"):
-                done.append(_without_damaged_lines(path, finding.file, aside))
             elif finding.embedder is not None:
                 done += _without_vectors(path, finding, aside)
         done += _without_steps(path, verdict, aside)
+        # Last: a line that is gone while its iteration is there would leave a trajectory that ends without a word.
+        lines = dict.fromkeys(f.file for f in _mendable(verdict) if f.file.startswith("failures/"))
+        done += [_without_damaged_lines(path, name, aside) for name in lines]
         shards.sync_folder(path)
     return Repaired(verdict, tuple(dict.fromkeys(done)))
 
