@@ -240,8 +240,8 @@ def test_a_grouping_that_does_not_name_the_control_keeps_the_loop_apart_from_it(
     lines, _ = compare_runs([run], Settings(by="captioner.temperature", measures=("survival",), n_permutations=19))
     names = {(line.first, line.second) for line in lines}
     assert names == {
-        ("0.5, control=none", "1.0, control=none"),
-        ("0.5, control=shuffled", "1.0, control=shuffled"),
+        ("0.5, control=none", "1, control=none"),
+        ("0.5, control=shuffled", "1, control=shuffled"),
     }
 
 

@@ -61,9 +61,9 @@ def test_units_do_not_matter_and_a_mirrored_decay_is_a_rise(scale: float, seed: 
     assert here.verdict == scaled.verdict == "decay"
     assert mirrored.verdict == "rise"
     assert here.p_change == scaled.p_change == mirrored.p_change
-    assert scaled.half_life.value == pytest.approx(here.half_life.value, rel=1e-6)
-    assert mirrored.half_life.value == pytest.approx(here.half_life.value, rel=1e-6)
-    assert scaled.plateau.value == pytest.approx(scale * here.plateau.value, rel=1e-6)
+    assert scaled.half_life.value == pytest.approx(here.half_life.value, rel=1e-6, nan_ok=True)
+    assert mirrored.half_life.value == pytest.approx(here.half_life.value, rel=1e-6, nan_ok=True)
+    assert scaled.plateau.value == pytest.approx(scale * here.plateau.value, rel=1e-6, nan_ok=True)
 
 
 def test_a_logarithm_has_no_half_life():

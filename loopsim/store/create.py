@@ -66,13 +66,14 @@ def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[N
     Raises:
         OtherExperimentError: the run holds another experiment by now.
         RunBusy: another process is writing to it; or shares of it are being written with fewer iterations.
-        StoreError: the disk refuses.
+        StoreError: the disk refuses, or the table of trajectories is damaged.
     """
     resolved = _with_starts(plan)
     with contextlib.ExitStack() as stack:
         with lock.beginning(run.path):
             now = open_run(run.path)
             _compare(now, plan, resolved)
+            now.trajectories()  # what cannot be read is said now, also of a finished run
             if plan.experiment.iterations != now.iterations:
                 _alone(now, plan.experiment.iterations)
             run.manifest = now.manifest
