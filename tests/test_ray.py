@@ -206,7 +206,8 @@ def test_workers_killed_at_random_moments(nodes, plan, whole, tmp_path):
     watch = at_moments([moments.uniform(0.05, 0.7) for _ in range(3)], kill)
     check(carried_out(plan, tmp_path / "run", said, watch), whole)
     assert sum("a worker was lost" in line for line in said) >= 2
-    assert len(said.pids()) >= 4
+    # Two begin, and one that was lost is replaced; the run may end before the other's successor is up.
+    assert len(said.pids()) >= 3
 
 
 def test_two_generators_feed_one_captioner_which_is_killed(nodes, plan, whole, tmp_path):
