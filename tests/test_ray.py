@@ -203,11 +203,11 @@ def test_workers_killed_at_random_moments(nodes, plan, whole, tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(moments.choice(said.pids()[-2:]), signal.SIGKILL)
 
-    watch = at_moments([moments.uniform(0.05, 0.7) for _ in range(3)], kill)
+    # In the first third: successors are up before the run ends.
+    watch = at_moments([moments.uniform(0.05, 0.35) for _ in range(3)], kill)
     check(carried_out(plan, tmp_path / "run", said, watch), whole)
     assert sum("a worker was lost" in line for line in said) >= 2
-    # Two begin, and one that was lost is replaced; the run may end before the other's successor is up.
-    assert len(said.pids()) >= 3
+    assert len(said.pids()) >= 4
 
 
 def test_two_generators_feed_one_captioner_which_is_killed(nodes, plan, whole, tmp_path):
