@@ -78,7 +78,7 @@ def flip(path: Path, at: int, bit: int = 1) -> None:
 
 
 def flip_picture(path: Path, group: int = 0) -> None:
-    """Flip a bit in a picture of a group of rows: where others lie, such as how long a step took, nobody loses a row."""
+    """Flip a bit in a picture of a row group: elsewhere, as in how long a step took, none is lost."""
     column = pq.ParquetFile(path).metadata.row_group(group).column(3)
     assert column.path_in_schema == "image.bytes"
     flip(path, column.dictionary_page_offset + 150)  # behind the header of the page
