@@ -77,9 +77,10 @@ def flip(path: Path, at: int, bit: int = 1) -> None:
     path.write_bytes(bytes(data))
 
 
-def flip_picture(path: Path, group: int = 0) -> None:
-    """Flip a bit in a picture of a row group: elsewhere, as in how long a step took, none is lost."""
-    column = pq.ParquetFile(path).metadata.row_group(group).column(3)
+def flip_picture(path: Path, group: int | None = None) -> None:
+    """Flip a bit in a picture of a row group, by default the last: elsewhere, as in seconds, none is lost."""
+    file = pq.ParquetFile(path).metadata
+    column = file.row_group(file.num_row_groups - 1 if group is None else group).column(3)
     assert column.path_in_schema == "image.bytes"
     flip(path, column.dictionary_page_offset + 150)  # behind the header of the page
 
