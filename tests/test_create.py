@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from loopsim.embed import embed_run
 from loopsim.errors import OtherExperimentError, RunBusy, StoreError
 from loopsim.records import Failure
 from loopsim.runner import run_plan
@@ -214,6 +215,17 @@ def test_a_blank_run_that_was_killed_while_it_was_replaced_can_be_made_again(pla
         return True
 
     assert moments(attempt) >= 6
+
+
+def test_vectors_of_the_starts_of_a_blank_run_are_not_those_of_the_next(planned, out, tmp_path):
+    first = planned(seed=8, starts=["one", "two", "three"])
+    blank = create_run(out, first, {})
+    blank.commit("c0000", run_plan(first, tmp_path / "other").steps_at("c0000", 0))
+    embed_run(blank, "mock")
+    run = run_plan(planned(iterations=1), out)
+    embed_run(run, "mock")
+    assert verify_run(out).findings == ()
+    assert set(run.embeddings()["trajectory_id"]) == set(run.trajectories()["trajectory_id"])
 
 
 def test_an_extension_that_was_killed_can_be_given_again(planned, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from loopsim.errors import ModelError, NotAtHand
 from loopsim.models.hosted.client import httpx
 from loopsim.runner import check_plan, run_plan
 from loopsim.runner.preflight import check_again
+from loopsim.store import create_run
 
 COMMIT = "a" * 40
 MINIMAL: dict[str, Any] = {
@@ -297,3 +298,20 @@ def test_where_a_run_goes_on_only_what_is_new_is_looked_at(planned, out: Path):
     with pytest.raises(NotAtHand, match="hf download owner/name"):
         check_again(more, {"mock"})
     check_again(more, {"mock", "owner/name"})
+
+
+def test_what_takes_the_place_of_a_blank_run_is_looked_at_like_any_new_run(
+    planned, write: Callable[..., Path], tmp_path: Path, out: Path
+):
+    create_run(out, planned(), {"models": [{"role": "captioner", "model": "other", "commit": COMMIT}]})
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix}
+    refused = folder(tmp_path / "m", config={"model_type": "gpt2"})
+    with pytest.raises(ModelError, match="a gpt2 model"):
+        run_plan(planned(captioner=refused), out)
+    with pytest.raises(NotAtHand, match="hf download owner/name"):
+        run_plan(planned(embedders=["mock", "owner/name"], seed=8), out)
+    said = loopsim("run", write(captioner=refused), "--out", out)
+    assert said.exit_code == 2
+    assert "a gpt2 model" in said.stderr
+    assert "notice" not in said.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix} == before

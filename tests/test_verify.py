@@ -30,6 +30,7 @@ from loopsim.store.shards import write_shard
 from loopsim.store.spans import in_words, joined, missing, runs_of
 from loopsim.store.tables import embedding_table
 from loopsim.verify import Verdict, repair_run, rerun_steps, verify_run
+from loopsim.verify.expected import expected_of
 from tests.conftest import Planner
 from tests.test_runner import contents
 
@@ -542,6 +543,35 @@ def test_a_log_of_before_says_nothing_of_weights_and_that_is_told(run, plan):
     (run / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert "does not say which weights" in verify_run(run).notices[0]
     mended(run, plan)
+
+
+def test_a_manifest_is_rebuilt_with_what_the_steps_were_made_with_and_not_a_blank_run_before(planner, tmp_path):
+    out = tmp_path / "run"
+    blank = create_run(out, planner(**KEYS | {"seed": 8}), {}, 1)
+    with blank.writing():
+        other = {"loopsim": "0.0.1", "models": [{"role": "captioner", "model": "other", "commit": "f" * 40}]}
+        blank.log("start", pinned={"threads": 77}, loopsim=other, seam="choose")
+    plan = planner(**KEYS)
+    run_plan(plan, out, threads=1)
+    was = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").unlink()
+    assert repair_run(out, verify_run(out)).done
+    now = json.loads((out / "manifest.json").read_text())
+    assert now["provenance"]["models"] == was["provenance"]["models"] != other["models"]
+    assert (now["loopsim"], now["threads"], now["cohorts"]) == (was["loopsim"], 1, was["cohorts"])
+    # Nor does the seam of the blank run, between whose iterations anything may have happened, speak for this one's.
+    assert expected_of(open_run(out), plan).plain
+
+
+def test_a_log_that_does_not_say_where_a_blank_run_ended_names_the_models_of_the_last_start(run, whole):
+    """Such as logs from before it was noted, and those of shares that began in the same second."""
+    (run / "manifest.json").unlink()
+    (line,) = [e for e in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if e["event"] == "start"]
+    other = {**line, "loopsim": {"models": [{"role": "captioner", "model": "other", "commit": "f" * 40}]}}
+    (run / "log.jsonl").write_text("\n".join(map(json.dumps, [other, line])))
+    repair_run(run, verify_run(run))
+    was, now = (json.loads((path / "manifest.json").read_text()) for path in (whole, run))
+    assert now["provenance"]["models"] == was["provenance"]["models"]
 
 
 def test_an_experiment_file_that_was_changed_is_told(run):

@@ -62,7 +62,7 @@ def run(
     with reporting(), stopping() as request, _ended(request, "nothing was changed"):
         from loopsim.executors import RayOptions
         from loopsim.runner import check_device, check_executor, check_plan, describe_failures
-        from loopsim.store import read_share
+        from loopsim.store import read_share, standing
 
         check_device(device)
         options = RayOptions(address, workers, num_gpus, num_cpus, captioners, captioner_gpus, driver_writes)
@@ -71,7 +71,7 @@ def run(
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
         # A run that goes on was looked at when it began.
-        checked = None if (where / "manifest.json").is_file() else check_plan(plan, max_cost)
+        checked = None if standing(where, plan) is not None else check_plan(plan, max_cost)
         if checked is None or not checked.unseen:
             say_notices(plan)
         say(
@@ -123,7 +123,7 @@ def _generate(
                 "makes more of them",
                 "notice:", "yellow",
             )  # fmt: skip
-    if ray is not None and threads is None and not (where / "manifest.json").exists():
+    if ray is not None and threads is None and checked is not None:
         threads = max(1, int(ray.cpus))  # as many as a worker has
         say(
             f"--threads {threads}, as of --num-cpus: a run on one machine gives the same bytes only with as many",

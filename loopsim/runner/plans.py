@@ -21,7 +21,8 @@ from loopsim.records import ModelSpec
 from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
-from loopsim.store import Run, Share, carrying_out, create_run, open_run
+from loopsim.store import Run, Share, carrying_out, create_run, standing
+from loopsim.store.journal import starts_in
 from loopsim.store.spans import missing
 
 
@@ -75,8 +76,8 @@ def run_plan(
         )
     if max_cost is not None and share is not None:
         raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
-    if (out / "manifest.json").is_file():
-        there = open_run(out)
+    there = standing(out, plan)
+    if there is not None:
         check_again(plan, _known_embedders(there), max_cost)
         # A run that is there keeps what it has; an embedder that is new to it is pinned when it embeds.
         known = provenance.collect(specs, provenance.commits_in(there.manifest))
@@ -146,7 +147,7 @@ def _software(run: Run) -> dict[str, object]:
 
 
 def _threads_so_far(run: Run) -> int | None:
-    said = (int(e["pinned"]["threads"]) for e in run.events() if e.get("event") == "start")
+    said = (int(e["pinned"]["threads"]) for e in starts_in(run.events()))
     return run.manifest.get("threads") or next(said, None)
 
 

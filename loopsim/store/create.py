@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,10 +19,14 @@ from loopsim.plan import Plan
 from loopsim.records import Start
 from loopsim.store import checksums, lock, shards
 from loopsim.store.diff import describe_difference
+from loopsim.store.journal import GAVE_WAY
 from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.shares import FOLDER, Share, holders
 from loopsim.store.tables import uniform_columns
+
+_MADE_OF_STEPS = ("embeddings", "motifs", "measurements.parquet", "figures", "report")
+"""What passes over the steps leave in a run directory."""
 
 
 def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
@@ -87,6 +92,23 @@ def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[N
         yield
 
 
+def standing(path: Path, plan: Plan) -> Run | None:
+    """The run that a plan would go on with; None where there is none, or a blank one, in whose place one is made.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    if not (path / "manifest.json").is_file():
+        return None
+    run = open_run(path)
+    return None if _gives_way(run, plan) else run
+
+
+def _gives_way(run: Run, plan: Plan) -> bool:
+    """Whether a run is blank and of another plan, so that one of this plan may be made in its place."""
+    return run.imported is None and _cohorts(plan) != run.cohorts and run.is_blank()
+
+
 def _keep_pictures(path: Path, plan: Plan) -> None:
     """Copy the pictures of starts that are not there: of a new run all, else what was lost or put aside as damaged."""
     with shards.storing(path):
@@ -115,7 +137,7 @@ def _there(path: Path, plan: Plan, provenance: Mapping[str, object], resolved: M
             f"{path} was imported from {run.imported}; loopsim did not make it and cannot go on with it. Choose "
             f"another --out; to go on from one of its steps, write starts: {{from: [{path}/TRAJECTORY/t]}}"
         )
-    if _cohorts(plan) != run.cohorts and run.is_blank():
+    if _gives_way(run, plan):
         return None
     _same_models(run, provenance)
     _compare(run, plan, resolved)
@@ -146,10 +168,21 @@ def _clear(blank: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
     with blank.writing():
         if not blank.is_blank():  # a process that held it until now has made something
             _compare(blank, plan, resolved)
+        blank.log(GAVE_WAY)
+        for name in _MADE_OF_STEPS:  # of the starts, by the names that those of the next run will have
+            with shards.storing(blank.path / name):
+                _remove(blank.path / name)
         for shard in shards.list_shards(blank.path / "steps"):
             shard.path.unlink()
         checksums.forget(blank.path / "steps")
         (blank.path / "manifest.json").unlink()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _made(

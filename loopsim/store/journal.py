@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,9 @@ from typing import Any
 from loopsim.errors import StoreError
 from loopsim.records import Failure
 from loopsim.store.shards import storing
+
+GAVE_WAY = "gave way"
+"""Event: nothing had been made, and a run of another plan takes the place of this one. What is above is not of it."""
 
 
 def log_event(path: Path, event: str, details: dict[str, object]) -> None:
@@ -35,6 +38,16 @@ def read_all_events(folder: Path) -> list[dict[str, Any]]:
     """The lines of every log of a run, by time."""
     found = [event for path in sorted(folder.glob("log*.jsonl")) for event in read_events(path)]
     return sorted(found, key=lambda event: str(event.get("time")))
+
+
+def starts_in(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines that say with what generating began, by time; without those of a blank run that gave way to this one.
+
+    Args:
+        events: every line of every log, by time.
+    """
+    gone = max((k for k, event in enumerate(events) if event.get("event") == GAVE_WAY), default=-1)
+    return [event for event in events[gone + 1 :] if event.get("event") == "start"]
 
 
 def write_failure(folder: Path, cohort: str, failure: Failure) -> None:

@@ -16,7 +16,7 @@ from loopsim.plan import Plan, make_plan
 from loopsim.records import Condition, Failure, Start, Trajectory
 from loopsim.runner import read_branch
 from loopsim.store import Run
-from loopsim.store.journal import Unreadable, read_events, scan_failures
+from loopsim.store.journal import Unreadable, read_events, scan_failures, starts_in
 from loopsim.store.shares import share_of_log
 
 
@@ -70,7 +70,7 @@ def expected_of(run: Run, plan: Plan | None) -> Expected:
     if run.imported is not None:
         return Expected(cohorts, {}, failed, 0, False, run.iterations)
     known = {t.id: t for t in plan.trajectories} if plan else _trajectories(run.trajectories())
-    seams = {str(event.get("seam", "carry_on")) for event in run.events() if event.get("event") == "start"}
+    seams = {str(event.get("seam", "carry_on")) for event in starts_in(run.events())}
     # Without a plan nothing tells the controls, which may draw something else than what was said.
     plain = seams <= {"carry_on"} and (plan is not None or not run.experiment.get("controls"))
     return Expected(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from loopsim.plan import Plan
+from loopsim.store.journal import starts_in
 from loopsim.store.manifest import CHECKSUM, is_as_sealed, manifest_checksum
 from loopsim.store.run import FORMAT_VERSION, Run
 from loopsim.store.shards import list_shards
@@ -57,7 +58,8 @@ def rebuilt_manifest(path: Path, plan: Plan | str, experiment: Mapping[str, Any]
     """The manifest that a run must have had, or what is missing to tell.
 
     The cohorts follow from the plan, and every stored trajectory must be where the plan puts it. What the run was made
-    with is taken from the first line of its log.
+    with is taken from its log: the models from its last start, which copies what all steps were made with, and all
+    else from the first since a blank run of another plan gave way to it, if one did.
 
     Args:
         path: the run directory.
@@ -72,19 +74,24 @@ def rebuilt_manifest(path: Path, plan: Plan | str, experiment: Mapping[str, Any]
     stray = _stray(path, cohorts)
     if stray:
         return f"experiment.yaml is not what the stored steps were made from: {stray}"
-    starts = [event for event in Run(path, {}, {}).events() if event.get("event") == "start"]
-    if not starts:
+    events = Run(path, {}, {}).events()
+    every = [event for event in events if event.get("event") == "start"]
+    if not every:
         return "log.jsonl does not say what the run was made with"
-    made_with = dict(starts[0].get("loopsim") or {})
+    # Of several processes that begin in the same second nobody can tell which came first; the last one is of this run.
+    first = (starts_in(events) or every[-1:])[0]
+    made_with = dict(first.get("loopsim") or {})
+    pinned = every[-1].get("loopsim") or {}  # each copies the manifest's, which only ever gains embedders
+    made_with |= {key: pinned[key] for key in ("models", "embedders") if key in pinned}
     manifest = {
         "format": FORMAT_VERSION,
         "loopsim": made_with.get("loopsim"),
-        "created": starts[0].get("time"),
+        "created": first.get("time"),
         "name": experiment.get("name"),
         "cohorts": cohorts,
-        "threads": starts[0].get("pinned", {}).get("threads"),
+        "threads": first.get("pinned", {}).get("threads"),
         "provenance": made_with,
-        "rebuilt": "from experiment.yaml, the stored steps and the first start in the log",
+        "rebuilt": "from experiment.yaml, the stored steps and what the log says of how it began",
     }
     return manifest
 

@@ -16,6 +16,7 @@ from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
 from loopsim.records import Cohort, Step
 from loopsim.store import Run, open_run
+from loopsim.store.journal import starts_in
 from loopsim.verify.expected import planned_again
 
 
@@ -79,7 +80,7 @@ def rerun_steps(
     pool.commits = provenance.commits_in(run.manifest)
     from loopsim.models import torch_setup
 
-    starts = [event for event in run.events() if event.get("event") == "start"]
+    starts = starts_in(run.events())
     threads = starts[-1]["pinned"]["threads"] if starts else provenance.usable_cpus()
     torch_setup.pin(int(threads))
     by_id = {t.id: cohort for cohort in plan.cohorts for t in cohort.trajectories}
