@@ -190,11 +190,13 @@ def body(text: str, code: int = 200) -> Fault:
     return fault
 
 
-def slow(seconds: float) -> Fault:
-    """Waits before the answer."""
+def once_there_are(requests: int) -> Fault:
+    """Waits before the answer until there have been so many requests."""
 
     def fault(handler: Handler) -> bool:
-        time.sleep(seconds)
+        end = time.monotonic() + 60
+        while len(handler.server.requests) < requests and time.monotonic() < end:
+            time.sleep(0.005)
         return False
 
     return fault
@@ -230,13 +232,13 @@ def chat(message: dict[str, Any], reason: str = "stop") -> Fault:
 
 @contextlib.contextmanager
 def running(environment: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server as `endpoint:lab/…`, with a client that does not wait long."""
+    """The server as `endpoint:lab/…`, with a client that soon asks again, but gives a busy machine time to answer."""
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     environment.setenv("LOOPSIM_BASE_URL_LAB", server.base_url)
     environment.setenv("LOOPSIM_API_KEY_LAB", KEY)
-    quick = client.Patience(timeout=1.0, attempts=4, first_wait=0.01, longest_wait=0.05, longest_ask=3.0)
+    quick = client.Patience(timeout=60.0, attempts=4, first_wait=0.01, longest_wait=0.05, longest_ask=3.0)
     environment.setattr(client, "patience", lambda: quick)
     try:
         yield server

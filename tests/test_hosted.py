@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -121,7 +122,8 @@ def test_other_services_get_no_seed(server: Server, monkeypatch: pytest.MonkeyPa
 
 
 def test_rows_are_asked_side_by_side_up_to_batch_size_and_come_back_in_order(server: Server):
-    server.faults.extend([served.slow(0.3), served.slow(0.1), *[served.slow(0.05)] * 6])
+    # Who asks first is answered last, and the next two when all three have asked.
+    server.faults.extend([served.once_there_are(8), *[served.once_there_are(3)] * 2])
     captions = captioner(batch_size=3).describe([grey(level) for level in range(8)], list(range(8)))
     assert [caption.text for caption in captions] == [f"a picture of brightness {level}" for level in range(8)]
     assert server.most_at_once == 3
@@ -153,17 +155,31 @@ def test_the_shapes_of_an_answers_content(server: Server, content: object, text:
     "fault",
     [
         served.status(500), served.status(503), served.status(529), served.status(408), served.truncated,
-        served.hang_up, served.slow(1.5), served.body("{not json"), served.body("[]"), served.body('{"data": 3}'),
+        served.hang_up, served.body("{not json"), served.body("[]"), served.body('{"data": 3}'),
         served.body('{"data": [{"b64_json": "@@@"}]}'),
         served.body(json.dumps({"data": [{"b64_json": base64.b64encode(b"no picture").decode()}]})),
         served.body('{"error": {"message": "overloaded"}}'),
     ],
-    ids=["500", "503", "529", "408", "truncated", "hang up", "slow", "half JSON", "a list", "no list", "no base64",
+    ids=["500", "503", "529", "408", "truncated", "hang up", "half JSON", "a list", "no list", "no base64",
          "no picture", "an error under 200"],
 )  # fmt: skip
 def test_a_fault_that_may_pass_is_tried_again(server: Server, fault: served.Fault):
     server.faults.append(fault)
     (drawing,) = generator().generate(["a boat"], [1])
+    assert isinstance(drawing, Drawing)
+    assert drawing.details is not None
+    assert drawing.details["attempts"] == 2
+
+
+def test_a_service_that_says_nothing_is_asked_again(server: Server, monkeypatch: pytest.MonkeyPatch):
+    short = replace(client.patience(), timeout=0.5)
+    monkeypatch.setattr(client, "patience", lambda: short)
+    model = generator()
+    # The second request is given more time: a busy machine is no silent service.
+    asked = model.client._http
+    asked.event_hooks = {"request": [lambda _: setattr(asked, "timeout", 60.0)]}
+    server.faults.append(served.once_there_are(2))
+    (drawing,) = model.generate(["a boat"], [1])
     assert isinstance(drawing, Drawing)
     assert drawing.details is not None
     assert drawing.details["attempts"] == 2
