@@ -339,7 +339,7 @@ def test_places_that_are_no_run_are_told_apart(tmp_path: Path, planned: Planner)
 
 @pytest.mark.slow
 def test_a_large_run_is_opened_and_followed_in_seconds(out: Path):
-    """2,000 trajectories of 50 iterations."""
+    """2,000 trajectories of 50 iterations. Seconds of the processor, which do not grow where others are at work too."""
     starts = [f"a red house by the sea, number {i}" for i in range(250)]
     raw = {
         "name": "large", "seed": 1, "iterations": 50, "replicates": 2, "starts": starts, "generator": "mock",
@@ -359,20 +359,20 @@ def test_a_large_run_is_opened_and_followed_in_seconds(out: Path):
 
     commit(0, 49)
     follower = Follower(out)
-    began = time.monotonic()
+    began = time.process_time()
     follower.look()
-    opened = time.monotonic() - began
-    began = time.monotonic()
+    opened = time.process_time() - began
+    began = time.process_time()
     for name in ("index.html", "data/head.json", "data/marks.js", "data/steps-0007-0000.js", "sprites/0030-0003.webp"):
         assert Answers(follower)(name, {}).make()
-    answered = time.monotonic() - began
-    began = time.monotonic()
+    answered = time.process_time() - began
+    began = time.process_time()
     follower.look()
-    idle = time.monotonic() - began
+    idle = time.process_time() - began
     commit(50, 50)
-    began = time.monotonic()
+    began = time.process_time()
     follower.look()
-    grown = time.monotonic() - began
+    grown = time.process_time() - began
     told = f"opened in {opened:.1f} s, answered in {answered:.1f} s, a look {idle:.2f} s, a look at news {grown:.1f} s"
     sys.stderr.write(told + "\n")
     assert run_in(follower)["done"] == 100_000
