@@ -102,14 +102,15 @@ class Made:
 
 
 def test_no_more_than_some_bytes_wait_for_a_slow_disk(monkeypatch):
-    gate = threading.Event()
+    gate, at_disk, waits = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     class Slow:
         def __init__(self, run: object) -> None:
             self.since, self.size = time.monotonic(), 0
 
         def add(self, item: object) -> None:
-            gate.wait(10)
+            at_disk.set()
+            gate.wait(60)
 
         def flush(self) -> None:
             pass
@@ -117,20 +118,25 @@ def test_no_more_than_some_bytes_wait_for_a_slow_disk(monkeypatch):
     monkeypatch.setattr(writer, "Batch", Slow)
     monkeypatch.setattr(writer, "BACKLOG_BYTES", 1000)
     mine = writer.Writer(None)  # type: ignore[arg-type]
+    wait = mine._room.wait
+    monkeypatch.setattr(mine._room, "wait", lambda seconds: (waits.release(), wait(seconds))[1])
     handed: list[int] = []
 
     def hand() -> None:
         for k in range(6):
             mine.put(Made(400))  # type: ignore[arg-type]
             handed.append(k)
+            if k == 0:
+                assert at_disk.wait(60)
 
     thread = threading.Thread(target=hand, daemon=True)
     thread.start()
-    thread.join(1.0)
+    for _ in range(2):  # and goes on to wait when it has looked again
+        assert waits.acquire(timeout=60)
     assert thread.is_alive()
     assert len(handed) == 3  # one at the disk, two that wait
     gate.set()
-    thread.join(5.0)
+    thread.join(60)
     mine.close()
     assert len(handed) == 6
 
