@@ -37,7 +37,7 @@ def test_guidance_weighs_the_rows_with_and_without_the_prompt():
 def test_guidance_is_that_of_transformers():
     from transformers import ClassifierFreeGuidanceLogitsProcessor
 
-    scores = torch.randn(6, 11)
+    scores = torch.randn(6, 11, generator=torch.Generator().manual_seed(0))
     theirs = ClassifierFreeGuidanceLogitsProcessor(4.0)(torch.zeros(3, 1), scores)
     torch.testing.assert_close(guided(scores, 4.0), theirs)
 
@@ -71,7 +71,8 @@ def test_top_k_and_temperature_0():
 def test_a_grid_closes_every_line_and_gives_both_halves_the_same_token():
     choices = torch.tensor([5, 6, 7])
     grid = GridSampler(TokenSampler([1, 2], 1.0, 1.0, None), choices, end_of_line=9, width=2)
-    tokens = torch.stack([grid(None, torch.randn(4, 10)).argmax(-1) for _ in range(6)], dim=1)
+    noise = torch.randn(6, 4, 10, generator=torch.Generator().manual_seed(0))
+    tokens = torch.stack([grid(None, scores).argmax(-1) for scores in noise], dim=1)
     assert torch.equal(tokens[:2], tokens[2:])
     assert torch.equal(tokens[:, [2, 5]], torch.full((4, 2), 9))
     assert torch.isin(tokens[:, [0, 1, 3, 4]], choices).all()
