@@ -17,19 +17,28 @@ from tests.test_runner import contents
 
 # Stored at every iteration, so that there are many moments between and inside commits.
 COMMAND = """
-import sys
+import sys, time
 from pathlib import Path
 from loopsim import runner
 from loopsim.executors import writer
 from loopsim.experiment import load_experiment
 from loopsim.plan import make_plan
+from loopsim.store import Run
 writer.FLUSH_SECONDS = 0.0
+commit, most = Run.commit, float(sys.argv[3])
+def limited(self, *given, **more):
+    global most
+    most -= 1
+    time.sleep(0 if most >= 0 else 600)
+    commit(self, *given, **more)
+Run.commit = limited
 runner.run_plan(make_plan(load_experiment(Path(sys.argv[1]))), Path(sys.argv[2]), threads=1)
 """
 
 
-def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out)]
+def start(experiment: Path, out: Path, most: float = float("inf")) -> subprocess.Popen[bytes]:
+    """Carry it out; who has stored so many iterations waits to be killed, however late that is."""
+    arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out), str(most)]
     with (out.parent / "stderr.txt").open("wb") as errors:
         return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=errors)
 
@@ -37,7 +46,7 @@ def start(experiment: Path, out: Path) -> subprocess.Popen[bytes]:
 def kill_when_it_is_at_work(process: subprocess.Popen[bytes], out: Path, after: float) -> None:
     """Wait until a new shard appears, a random while more, and kill."""
     known = {p.name for p in (out / "steps").glob("*.parquet")}
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end:
         if {p.name for p in (out / "steps").glob("*.parquet")} - known:
             time.sleep(after)
@@ -61,7 +70,7 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
 
     moments, killed = random.Random(5), 0
     for _ in range(5):
-        process = start(experiment, tmp_path / "broken")
+        process = start(experiment, tmp_path / "broken", 60)
         kill_when_it_is_at_work(process, tmp_path / "broken", moments.uniform(0, 0.25))
         killed += process.returncode == -signal.SIGKILL
     assert killed == 5
