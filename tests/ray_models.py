@@ -12,7 +12,8 @@ FOLDER = "LOOPSIM_TEST_FAULTS"
 """Environment variable: a folder whose files say what goes wrong.
 
 `poison`: whoever draws first has lost its device; `always`: nobody draws; `mute`: whoever describes first never does;
-`blind`: who comes up first does not see the run directory.
+`blind`: who comes up first does not see the run directory; `hold`: who would draw waits until it is gone, a minute or
+two at most; `slow`: a picture takes long.
 """
 
 
@@ -25,7 +26,10 @@ def prepare() -> None:
     folder = Path(os.environ[FOLDER])
 
     def faulty(self: mock.MockGenerator, prompt: str, seed: int) -> object:
-        time.sleep(0.004)
+        time.sleep(0.1 if (folder / "slow").exists() else 0.004)
+        end = time.monotonic() + 120
+        while (folder / "hold").exists() and time.monotonic() < end:
+            time.sleep(0.01)
         if (folder / "always").exists():
             raise RuntimeError("the weights are broken")
         if (folder / "poison").exists():

@@ -311,6 +311,7 @@ def test_where_everybody_fails_the_run_ends_soon(cluster, plan, tmp_path, worker
     with pytest.raises(RunFailed, match=r"cohorts were given up:\n  cohort c0000: KeyError: 'x'"):
         carried(cluster, plan, tmp_path, workers=workers)
     assert len(cluster.given) <= 4 * workers
+    assert cluster.now < 1
     given_up = [event["cohort"] for event in cluster.run.events() if event["event"] == "given up"]
     assert sorted(given_up) == [cohort.id for cohort in plan.cohorts]
     assert cluster.run.count_steps()[0] == 0
