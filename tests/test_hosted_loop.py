@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -389,14 +390,33 @@ def test_a_run_from_before_there_were_details_is_read_continued_and_exported(pla
 # ---- transformers serve ----------------------------------------------------------------------------------------------
 
 
+def free_port() -> int:
+    """A port of nobody's, below those that the system deals out: no neighbour is given it meanwhile."""
+    choice = random.SystemRandom()
+    while True:
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", choice.randrange(20_000, 32_000)))
+            return int(free.getsockname()[1])
+
+
+def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Wait until it answers: importing everything takes seconds, and minutes beside busy neighbours."""
+    end = time.monotonic() + 500
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
 @pytest.fixture(scope="module")
 def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The base URL of `transformers serve` with a tiny model that sees pictures, and the model's folder."""
     folder = tmp_path_factory.mktemp("serve") / "tiny"
     tiny_captioners.build("smolvlm", folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--host", "127.0.0.1",
         "--port", str(port), "--device", "cpu",
@@ -405,15 +425,7 @@ def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     log = folder.parent / "log.txt"
     with log.open("wb") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process:
         try:
-            for _ in range(600):
-                assert process.poll() is None, log.read_text()
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except (urllib.error.URLError, OSError):
-                    time.sleep(0.2)
-            else:
-                raise AssertionError(log.read_text())
+            wait_for(process, f"http://127.0.0.1:{port}/health", log)
             yield f"http://127.0.0.1:{port}/v1", folder
         finally:
             process.terminate()
