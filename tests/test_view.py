@@ -431,7 +431,7 @@ def get(url: str) -> Any:
         return json.loads(answer.read())
 
 
-def wait_for(true: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(true: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come"

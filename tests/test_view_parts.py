@@ -53,10 +53,21 @@ def test_the_rate_is_of_what_was_seen_lately():
         watch.note(float(second), 100 + 64 * (second // 4))
     assert watch.rate(40.0) == pytest.approx(16.0)
     assert watch.rate(42.0) == pytest.approx(16.0)  # in the middle of a batch
-    assert watch.rate(84.0) == pytest.approx(8.0)  # a batch that is late
+    assert watch.rate(84.0) == pytest.approx(64 * 9 / (36 + 40))  # a batch that is late by 40 seconds
     for second in range(41, 41 + int(2 * WINDOW)):
         watch.note(float(second), 740 + 8 * ((second - 40) // 8))
     assert watch.rate(40 + 2 * WINDOW) == pytest.approx(1.0, rel=0.1)
+
+
+def test_the_wait_before_the_first_batch_does_not_make_a_run_look_slower():
+    watch = Watch()
+    watch.note(0.0, 0)
+    watch.note(60.0, 64)  # its models were being loaded
+    assert watch.rate(60.0) is None
+    watch.note(64.0, 128)
+    assert watch.rate(64.0) == pytest.approx(16.0)
+    watch.note(68.0, 192)
+    assert watch.rate(68.0) == pytest.approx(16.0)
 
 
 def test_a_run_that_does_not_run_has_no_rate():

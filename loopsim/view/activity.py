@@ -37,6 +37,8 @@ class Watch:
             self._seen.clear()
             self._grew = None
         if self._seen and done > self._seen[-1][1]:
+            if self._grew is None:  # what was seen before is no batch: its models may have been loading, for hours
+                self._seen.clear()
             self._grew = now
         if not self._seen or done != self._seen[-1][1]:
             self._seen.append((now, done))
@@ -49,7 +51,7 @@ class Watch:
         Steps are stored in batches: counted from one batch to the last, so that neither the wait before the first nor
         the one after the last makes the run look slower, unless the next batch is late.
         """
-        if len(self._seen) < 3:
+        if self._grew is None or len(self._seen) < 2:
             return None
         (began, before), (ended, after) = self._seen[0], self._seen[-1]
         longest = max(b[0] - a[0] for a, b in zip(list(self._seen), list(self._seen)[1:], strict=False))

@@ -160,7 +160,7 @@ class Follower:
         assert self._steps is not None
         run, before = self._run, self.seen
         writer = run.writer()  # before the steps: what it wrote until it ended is seen then
-        grew = self._steps.update()
+        grew, now = self._steps.update(), time.monotonic()  # what follows may take seconds, and its steps count later
         measured, measurable = run.is_measured(), (run.path / "measurements.parquet").exists()
         early = None if measurable else self._early.latest()
         made_from = (self._epoch, self._identity, measured, writer.held, _listing(run.path), early)
@@ -170,7 +170,6 @@ class Follower:
                 self._early.want(member)
             before = self._make(member, writer.held, early, made_from)
         facts = before.facts["runs"][0]
-        now = time.monotonic()
         self._watch.note(now, facts["done"])
         doing = activity(facts["done"], facts["total"], measured, writer, self._age(), self._watch, now)
         self._show(before, doing, "")
