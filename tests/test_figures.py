@@ -342,6 +342,13 @@ def test_truth_draws_the_attributes_beside_the_prior(run: Run):
     drawing = drawn(run, "truth", pd.concat([frame, *parts], ignore_index=True))
     assert [a.get_title("left") for a in drawing.figure.axes][:2] == ["mean of the five", "subject"]
     assert drawing.data["line"].str.contains("draws from the prior").sum() == 6
+    n = int(words["n"].max())
+    legend = {text.get_text() for text in drawing.figure.legends[0].get_texts()}
+    assert {f"{n} draws from the prior", f"{n} evenly drawn scenes"} <= legend
+    few = pd.concat([frame, *parts], ignore_index=True).assign(n=n)
+    assert "lie lower" not in drawn(run, "truth", few).figure.get_supxlabel()
+    few.loc[few["group"] == "near", "n"] = 3
+    assert f"fewer than {n} captions (here from 3 on)" in drawn(run, "truth", few).figure.get_supxlabel()
     with pytest.raises(NothingToDraw, match="known on postcards only"):
         drawn(run, "truth")
 

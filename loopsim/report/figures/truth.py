@@ -13,7 +13,7 @@ from loopsim.errors import NothingToDraw
 from loopsim.report.figures import panels
 from loopsim.report.figures.drawing import Drawing, Source
 from loopsim.report.figures.style import WIDTHS, add_note, iterations, legend_rows, title
-from loopsim.report.lines import lines_of
+from loopsim.report.lines import Lines, lines_of
 
 
 def truth(source: Source) -> Drawing:
@@ -30,7 +30,9 @@ def truth(source: Source) -> Drawing:
     width = WIDTHS[source.request.width]
     across = 1 if source.request.width == "column" else 3
     down = -(-len(names) // across)
-    head = 0.15 * (legend_rows(panels.legend_labels(lines), width) + 1)
+    n = int(rows["n"].max())
+    known = (f"{n} draws from the prior", f"{n} evenly drawn scenes")
+    head = 0.15 * (legend_rows([*panels.legend_labels(lines), *known], width) + 1)
     figure = Figure(figsize=(width, 2.0 * down + head + 0.4), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).ravel()
     expected: list[dict[str, Any]] = []
@@ -51,14 +53,25 @@ def truth(source: Source) -> Drawing:
         title(axes, attribute or "mean of the five", width / across)
     for axes in grid[::across]:
         axes.set_ylabel("entropy in captions, bits")
-    n = int(rows["n"].max())
     panels.line_legend(figure, lines, [
-        ((Patch(facecolor="#cccccc"), Line2D([], [], color="#666666", linewidth=1)),
-         f"{n} draws from the prior of postcards (mean, 95 %)"),
-        (Line2D([], [], color="#666666", linestyle=":", linewidth=1),
-         f"{n} evenly drawn scenes, the prior of postcards-flat (mean)"),
+        ((Patch(facecolor="#cccccc"), Line2D([], [], color="#666666", linewidth=1)), known[0]),
+        (Line2D([], [], color="#666666", linestyle=":", linewidth=1), known[1]),
     ])  # fmt: skip
-    add_note(figure, "bands of curves: 95 % intervals, leaving out one start at a time")
+    add_note(figure, _small_print(lines, rows, n))
     data = pd.concat([panels.drawn(lines, rows), pd.DataFrame(expected)], ignore_index=True)
     alt = "Entropy of the attributes named in captions over iterations, beside what draws from the prior would show."
     return Drawing(figure, data, panels.crowd_note(lines), alt)
+
+
+def _small_print(lines: Lines, rows: pd.DataFrame, n: int) -> str:
+    """What the grey and the bands are, and that few captions show less of an entropy than many."""
+    parts = [
+        "grey: mean, and 95 %, of independent draws from the prior of postcards",
+        "dotted: mean of evenly drawn scenes, the prior of postcards-flat",
+    ]
+    fewest = min(int(rows.loc[rows.index.intersection(line.rows.index), "n"].max()) for line in lines.lines)
+    if fewest < n:
+        parts.append(f"lines of fewer than {n} captions (here from {fewest} on) lie lower for that alone")
+    if not lines.crowded:
+        parts.append("bands of curves: 95 % intervals, leaving out one start at a time")
+    return "; ".join(parts)
