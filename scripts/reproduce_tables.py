@@ -64,9 +64,7 @@ class Items:
     results: str
     """Name of the stored measurements."""
     metric: str
-    """The metric, such as `attribution`."""
-    modality: str = "text"
-    """`text` or `image`."""
+    """The metric, such as `attribution`, of texts and of pictures."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Lines:
 
 Table = Cells | Items | Lines
 
+MODALITIES = {"text": "texts", "image": "pictures"}
+"""Modality to what tables call it."""
 _DISTANCE = "mean_pairwise_distance"
 
 
@@ -96,7 +96,7 @@ def _both(
 
 _DISTANCES = tuple(
     column
-    for name, modality in (("texts", "text"), ("pictures", "image"))
+    for modality, name in MODALITIES.items()
     for column in (
         Column(f"{name}: at t = 1", _DISTANCE, "first", modality),
         Column(f"{name}: at the end", _DISTANCE, "last", modality),
@@ -120,7 +120,7 @@ _ENTROPY = (
 )
 _ORIGIN = tuple(
     Column(heading, metric, "whole", modality, digits=digits)
-    for modality, what in (("text", "texts"), ("image", "pictures"))
+    for modality, what in MODALITIES.items()
     for heading, metric, digits in (
         (f"{what}: time to lose it", "time_to_lose_origin", 0),
         (f"{what}: never lost by the end", "time_to_lose_origin:never", 2),
@@ -324,7 +324,11 @@ def _cell(part: pd.DataFrame, column: Column) -> str:
         return interval(_of_draws(column.metric, int(row["n"])), column.digits)
     if column.when == "verdict":
         return str(row["verdict"]).partition(":")[0] if row["verdict"] else "–"
-    return interval((float(row["value"]), float(row["ci_low"]), float(row["ci_high"])), column.digits)
+    return interval(_with_limits(row), column.digits)
+
+
+def _with_limits(row: pd.Series) -> tuple[float, float, float]:
+    return float(row["value"]), float(row["ci_low"]), float(row["ci_high"])
 
 
 def _of_draws(metric: str, n: int) -> tuple[float, float, float]:
@@ -333,12 +337,13 @@ def _of_draws(metric: str, n: int) -> tuple[float, float, float]:
 
 
 def _of_items(rows: pd.DataFrame, table: Items) -> str:
-    found = rows[(rows["metric"] == table.metric) & (rows["modality"] == table.modality)]
-    lines = [
-        [str(row["item"]), interval((float(row["value"]), float(row["ci_low"]), float(row["ci_high"])), 3)]
-        for _, row in found.iterrows()
-    ]
-    return _markdown(["of what: factor", "share [95 % interval]"], lines) if lines else ""
+    found = rows[rows["metric"] == table.metric].set_index(["item", "modality"])
+    lines = []
+    for item in found.index.unique("item"):
+        of = [found.loc[(item, modality)] if (item, modality) in found.index else None for modality in MODALITIES]
+        lines.append([str(item), *("–" if row is None else interval(_with_limits(row), 3) for row in of)])
+    heads = ["of what: factor", *(f"{name}: share [95 % interval]" for name in MODALITIES.values())]
+    return _markdown(heads, lines) if lines else ""
 
 
 def _of_lines(rows: pd.DataFrame) -> str:

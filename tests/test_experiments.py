@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from loopsim import catalog
@@ -262,6 +263,30 @@ def test_the_tables_of_people_show_what_gave_way_to_what_once_it_is_stored():
     items = {column.item for column in directions.columns}
     known = {f"{kind}: {a} > {b}" for kind in world.ATTRIBUTES for a in world.VALUES[kind] for b in world.VALUES[kind]}
     assert items <= known
+
+
+def test_what_each_factor_accounts_for_is_shown_of_texts_and_of_pictures():
+    share = {"metric": "attribution", "item": "drift: prompt"}
+    stored = pd.DataFrame([rows(**share), rows(**share, modality="image", value=0.4), rows(**share | {"item": "b"})])
+    shown = TABLES._of_items(stored, TABLES.Items("", "postcards", "attribution")).splitlines()
+    assert shown[0] == "| of what: factor | texts: share [95 % interval] | pictures: share [95 % interval] |"
+    assert shown[2:] == [
+        "| drift: prompt | 0.500 [0.250, 0.750] | 0.400 [0.250, 0.750] |", "| b | 0.500 [0.250, 0.750] | – |",
+    ]  # fmt: skip
+
+
+def test_lines_of_a_crowd_keep_their_colours_in_a_stored_figure(tmp_path: Path):
+    wanted = np.array([[0, 114, 178], [0, 158, 115], [86, 180, 233], [213, 94, 0]])
+    figure = np.full((1400, 2800, 3), 255, dtype=np.uint8)
+    for k, colour in enumerate(wanted):  # each thin, over bands that have many shades
+        figure[100 + 300 * k : 300 + 300 * k] = np.linspace(120, 250, 2800).astype(np.uint8)[None, :, None]
+        figure[200 + 300 * k : 204 + 300 * k] = colour
+    Image.fromarray(figure).save(tmp_path / "drawn.png")
+    REPRODUCE._shrink(tmp_path / "drawn.png", tmp_path / "stored.png")
+    with Image.open(tmp_path / "stored.png") as stored:
+        shown = np.unique(np.asarray(stored.convert("RGB")).reshape(-1, 3), axis=0).astype(int)
+    away = np.abs(shown[None] - wanted[:, None]).max(axis=2).min(axis=1)
+    assert away.max() <= 8
 
 
 def test_a_table_shows_each_cell_with_what_was_measured():
