@@ -56,14 +56,19 @@ class Plan:
         return len(self.trajectories) * self.experiment.iterations
 
 
-def make_plan(experiment: Experiment, read_branch: BranchReader | None = None) -> Plan:
+def make_plan(experiment: Experiment, read_branch: BranchReader | None = None, most: int | None = None) -> Plan:
     """Lay out an experiment.
+
+    Args:
+        experiment: what is to be done.
+        read_branch: reads starts that are steps of other runs.
+        most: so many starts of each group, the first ones; None is all.
 
     Raises:
         ExperimentError: a prompt file or image is missing or empty, or a start is there twice.
         ModelError: a model's name is unknown.
     """
-    groups = load_starts(experiment, read_branch)
+    groups = [group[:most] for group in load_starts(experiment, read_branch)]
     starts = tuple(start for group in groups for start in group)
     conditions = _conditions(experiment, _controls(experiment, starts))
     cohorts: list[Cohort] = []

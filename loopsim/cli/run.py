@@ -21,6 +21,7 @@ from loopsim.cli._cluster import (
     WorkersOption,
 )
 from loopsim.cli._progress import progress_shown
+from loopsim.cli._rehearsal import rehearse
 from loopsim.cli._shared import ExperimentArgument, OverridesArgument, app, planned, reporting, say, say_notices
 from loopsim.cli._signals import Request, stopping
 from loopsim.cli._summary import print_summary
@@ -47,6 +48,13 @@ def run(
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="US dollars that hosted models may cost this run, over all calls.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, then carry out the same in small with models that take no time; nothing is kept.",
+        ),
+    ] = False,
     shard: ShardOption = None,
     executor: ExecutorOption = "local",
     address: AddressOption = None,
@@ -70,6 +78,9 @@ def run(
         share = None if shard is None else read_share(shard)
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
+        if dry_run:
+            rehearse(plan, where, max_cost, request)
+            return
         # A run that goes on was looked at when it began.
         checked = None if standing(where, plan) is not None else check_plan(plan, max_cost)
         if checked is None or not checked.unseen:

@@ -61,6 +61,15 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
         return _made(path, plan, provenance, threads, resolved)
 
 
+def check_directory(path: Path, plan: Plan) -> None:
+    """Refuse a directory that a plan cannot be carried out in; nothing is changed, and no model looked at.
+
+    Raises:
+        OtherExperimentError: the directory holds something else; the message shows the difference.
+    """
+    _there(path, plan, {}, _with_starts(plan))
+
+
 @contextlib.contextmanager
 def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[None]:
     """Hold a run, or a share of it, for writing, and take over from the plan what may change in it.
