@@ -759,7 +759,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.fixed_dictionaries(dict.fromkeys(("trajectory", "t", "text", "embedding", "x"), VALUES)), max_size=4)
 )
