@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 from loopsim import catalog
 from loopsim.cli import app
 from loopsim.cli._costs import duration
-from loopsim.costs import price_plan, probe_plan
+from loopsim.costs import price_plan, probe_plan, probing
 from loopsim.costs.counting import count_turns
 from loopsim.errors import UsageError
 from loopsim.models import load_embedder, mock
@@ -179,7 +181,9 @@ def test_hosted_models_are_priced_as_far_as_anyone_can_know(planner: Planner):
 # ---- measured here ---------------------------------------------------------------------------------------------------
 
 
-def test_a_probe_measures_at_the_batch_of_the_plan(planner: Planner):
+def test_a_probe_measures_at_the_batch_of_the_plan(planner: Planner, monkeypatch: pytest.MonkeyPatch):
+    clock = itertools.count()
+    monkeypatch.setattr(probing, "time", SimpleNamespace(perf_counter=lambda: next(clock) / 4))  # a call takes 1/4 s
     plan = planner(generator={"model": "mock", "batch_size": 4}, starts=[f"boat {k}" for k in range(6)], replicates=1)
     found = probe_plan(plan, "cpu")
     costs = price_plan(plan, found)
@@ -188,7 +192,9 @@ def test_a_probe_measures_at_the_batch_of_the_plan(planner: Planner):
     assert costs.loads.expected == 2
     (time,) = costs.times
     assert time.unknown == ()
-    assert 0 < time.seconds < 60
+    assert [rate.seconds for work in costs.works for rate in work.rates] == [0.25 / 3, 0.25 / 6, 0.25 / 32, 0.25 / 32]
+    # 24 pictures, as many captions, 54 vectors, and two models to load.
+    assert time.seconds == pytest.approx(24 / 12 + 24 / 24 + 54 / 128 + 2 / 4)
     assert costs.disk.basis == "webp, as measured here"
 
 
