@@ -80,7 +80,7 @@ def test_shares_that_extend_a_run_at_the_same_moment_all_go_on(planned, out):
     def extend(i: int) -> int:
         run = open_run(out)
         with carrying_out(run, longer, Share(i, 4)):
-            together.wait(30)
+            together.wait(120)
             return run.iterations
 
     with ThreadPoolExecutor(4) as threads:

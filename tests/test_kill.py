@@ -57,6 +57,7 @@ def kill_when_it_is_at_work(process: subprocess.Popen[bytes], out: Path, after: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # seven processes, beside busy neighbours
 def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     experiment = tmp_path / "experiment.yaml"
     raw = {
@@ -66,7 +67,7 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     }  # fmt: skip
     experiment.write_text(yaml.safe_dump(raw))
     whole = start(experiment, tmp_path / "whole")
-    assert whole.wait(120) == 0, (tmp_path / "stderr.txt").read_text()
+    assert whole.wait(300) == 0, (tmp_path / "stderr.txt").read_text()
 
     moments, killed = random.Random(5), 0
     for _ in range(5):
@@ -78,7 +79,7 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     assert 0 < reached < len(open_run(tmp_path / "whole").steps(["t"]))
 
     last = start(experiment, tmp_path / "broken")
-    assert last.wait(120) == 0, (tmp_path / "stderr.txt").read_text()
+    assert last.wait(300) == 0, (tmp_path / "stderr.txt").read_text()
     broken, uninterrupted = open_run(tmp_path / "broken"), open_run(tmp_path / "whole")
     assert contents(broken) == contents(uninterrupted)
     keys = broken.steps(["trajectory_id", "t"])

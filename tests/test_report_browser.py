@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,11 +194,11 @@ def test_words_are_compared_by_their_longest_common_sequence(opened, page):
 
 def test_the_slider_moves_the_map_and_the_column(opened, page):
     found = opened(page, reduced_motion="reduce").page
-    before = say(found, "[...Array(24).keys()].map(Loopsim.map.pixel)")
+    places = "JSON.stringify([...Array(24).keys()].map(Loopsim.map.pixel))"
+    before = say(found, places)
     found.locator("#slider").fill("3")
     assert found.inner_text("#t-out") == "3"
-    found.wait_for_timeout(100)
-    assert say(found, "[...Array(24).keys()].map(Loopsim.map.pixel)") != before
+    until(found, f"{places} !== {json.dumps(before)}")
     until(found, "document.querySelector('.grid-t.now').textContent === 't = 3'")
 
 

@@ -172,7 +172,7 @@ def test_processes_at_once_share_a_run_and_the_last_one_measures(planned, experi
         subprocess.Popen([*words, f"{i}/3"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for i in (1, 2, 3)
     ]
-    said = [process.communicate(timeout=120) for process in processes]
+    said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert sum("embedding and measuring" in errors for _, errors in said) == 1, said
     assert contents(open_run(tmp_path / "run")) == contents(whole)
@@ -370,7 +370,7 @@ main()
 
 def test_a_signal_that_arrives_in_a_destructor_is_not_lost(experiment, tmp_path):
     words = [sys.executable, "-c", SWALLOWED, "run", str(experiment), "iterations=50", "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert "Exception ignored in" in done.stderr  # by Python
     assert done.returncode == 75, done.stderr
     assert "stopped by SIGTERM; everything made so far is stored in" in done.stderr
@@ -409,7 +409,7 @@ main()
 @pytest.mark.parametrize(("command", "status"), [("run", 75), ("status", -signal.SIGUSR1)])
 def test_a_signal_while_the_command_is_loaded_asks_to_be_run_again(command, status):
     done = subprocess.run(
-        [sys.executable, "-c", LOADING, command, "x"], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", LOADING, command, "x"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == status
     assert ("stopped by SIGUSR1; nothing is half done. The same command resumes." in done.stderr) == (status == 75)

@@ -427,7 +427,7 @@ def viewer(out: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -447,15 +447,15 @@ def test_a_run_that_goes_is_followed_and_shown_as_stopped_when_it_is_killed(out:
     assert one["state"] == "running"
     assert one["total"] == 800
     assert 1 < one["rate"] < 11
-    wait_for(lambda: get(url + "data/head.json")["runs"][0]["done"] > one["done"], 10)
+    wait_for(lambda: get(url + "data/head.json")["runs"][0]["done"] > one["done"])
     slow_run.send_signal(signal.SIGKILL)
     slow_run.wait()
-    wait_for(lambda: get(url + "data/head.json")["runs"][0]["state"] == "stopped", 10)
+    wait_for(lambda: get(url + "data/head.json")["runs"][0]["state"] == "stopped")
     stopped = get(url + "data/head.json")["runs"][0]
     assert stopped["rate"] is None
     assert "resumes it" in stopped["headline"][0]
     view.send_signal(signal.SIGINT)
-    said = view.communicate(timeout=20)[1]
+    said = view.communicate(timeout=60)[1]
     assert view.returncode == 0
     assert said.endswith("ended; nothing was changed in the run\n")
     assert "Traceback" not in said
@@ -466,7 +466,7 @@ def test_a_run_that_has_not_begun_is_waited_for(planned: Planner, out: Path, vie
     _, url = viewer()
     assert get(url + "state.json") == {"state": "waiting"}
     run_plan(planned(iterations=2), out)
-    wait_for(lambda: get(url + "state.json") == {"state": "finished"}, 15)
+    wait_for(lambda: get(url + "state.json") == {"state": "finished"})
 
 
 def told(*arguments: str) -> tuple[int, str]:
@@ -596,8 +596,9 @@ def test_the_policy_holds_whatever_gets_into_the_page(visit: Visitor, planned: P
         }"""
     )
     page.wait_for_timeout(300)
+    refused = "Content Security Policy"
+    wait_for(lambda: page.wait_for_timeout(50) or sum(refused in error for error in found.errors) >= 3)
     assert page.evaluate("window.hacked") is None
-    assert len([error for error in found.errors if "Content Security Policy" in error]) >= 3
 
 
 @pytest.mark.browser
