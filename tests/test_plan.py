@@ -382,7 +382,7 @@ def test_prompts_may_be_in_any_script(tmp_path: Path):
         ("p.csv", b"prompt,note\na boat,x\n,y\n", "row 2: the prompt is empty; fill it in"),
         ("p.csv", b"note,prompt\nx\n", "row 1: the prompt is empty"),
         ("p.csv", b"prompt,note\na boat, red,x\n", "row 1 has more values than the head has columns"),
-        ("p.txt", "café".encode("latin-1"), "cannot be read as UTF-8 text"),
+        ("p.txt", "café".encode("latin-1"), "; save it as UTF-8"),
         ("p.csv", b"prompt\n" + b"x" * 200_000, "cannot be read"),
     ],
     ids=[

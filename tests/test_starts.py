@@ -358,7 +358,8 @@ def test_a_table_that_will_not_do_is_refused_with_file_and_row(
 
 
 def test_a_missing_dataset_is_named(tmp_path: Path):
-    assert "there is no such file" in refusal({"file": str(tmp_path / "p.parquet")})
+    for name in ("p.parquet", "p"):
+        assert "there is no such file" in refusal({"file": str(tmp_path / name), "split": "train"})
     (tmp_path / "empty").mkdir()
     assert "a folder with neither .parquet files nor" in refusal({"file": str(tmp_path / "empty")})
 

@@ -155,8 +155,8 @@ def _from_file(name: str, column: str | None, split: str | None, option: str = "
     path = Path(name)
     if not path.exists():
         close = difflib.get_close_matches(name, POOLS, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise UsageError(f"--pool {name}: is neither a file here nor a pool; {hint}The pools are {', '.join(POOLS)}")
+        known = f"did you mean {close[0]}? The" if close else "the"
+        raise UsageError(f"--pool {name}: is neither a file here nor a pool; {known} pools are {', '.join(POOLS)}")
     try:
         table = read_table(path, split, option)
         return _prompts_of(table, column, name, f"{option} {name}")
@@ -218,6 +218,6 @@ def _of_tiers(prompts: list[Prompt], tiers: Sequence[str], name: str) -> list[Pr
     for tier in tiers:
         if tier not in counts:
             close = difflib.get_close_matches(tier, counts, 1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise UsageError(f"--tier {tier}: {name} has no such tier; {hint}It has {', '.join(counts)}")
+            known = f"did you mean {close[0]}? It" if close else "it"
+            raise UsageError(f"--tier {tier}: {name} has no such tier; {known} has {', '.join(counts)}")
     return [prompt for prompt in prompts if str(prompt.facts["tier"]) in tiers]

@@ -97,7 +97,7 @@ def read_table(path: Path, split: str | None, where: str) -> PromptTable:
             from loopsim.starts.datasets import read_dataset
 
             return read_dataset(path, split, where)
-        if split is not None:
+        if split is not None and path.exists():
             raise ExperimentError(f"{where}.split: {path} is one file and has no splits; leave split out")
         if suffix in (".csv", ".tsv"):
             return _read_csv(path, "\t" if suffix == ".tsv" else ",", at)
@@ -106,8 +106,10 @@ def read_table(path: Path, split: str | None, where: str) -> PromptTable:
         return _read_lines(path)
     except FileNotFoundError:
         raise ExperimentError(f"{at}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ExperimentError(f"{at}: cannot be read as UTF-8 text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ExperimentError(f"{at}: cannot be read as UTF-8 text: {error}; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise ExperimentError(f"{at}: cannot be read: {error}") from None
 
 
 def _read_lines(path: Path) -> RowTable:
