@@ -2,7 +2,8 @@
 
     python scripts/known_answer.py runs/known_answer
 
-stores the first two tables of docs/known-answer.md in experiments/known_answer/results/.
+stores the first two tables of docs/known-answer.md in experiments/known_answer/results/, and its figure in
+docs/images/.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this one
 import known_tables
+import reproduce
 
 from loopsim.store import open_run
 
-RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "known_answer" / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "experiments" / "known_answer" / "results"
+FIGURE = ROOT / "docs" / "images" / "known-answer.png"
 
 TRUTH = "attribute_entropy"
 MEASURES = (
@@ -74,6 +78,7 @@ def main() -> None:
     truth = curve(frame, TRUTH, "text")
     known_tables.store(RESULTS, "curves", curves(truth))
     known_tables.store(RESULTS, "measures", measures(frame, truth))
+    reproduce.shrink(Path(sys.argv[1]) / "figures" / "truth.png", FIGURE)
     print(f"stored in {RESULTS}")
 
 

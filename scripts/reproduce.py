@@ -111,7 +111,7 @@ def store(study: str, twin: str, run: Path, into: Path) -> None:
     for name in FIGURES.get(study, USUAL_FIGURES):
         source = run / "figures" / f"{name}.png"
         if source.exists():
-            _shrink(source, folder / "figures" / f"{twin}-{name}.png")
+            shrink(source, folder / "figures" / f"{twin}-{name}.png")
 
 
 def _keep(rows: pd.DataFrame, metrics: set[str], path: Path) -> None:
@@ -127,7 +127,7 @@ def _keep(rows: pd.DataFrame, metrics: set[str], path: Path) -> None:
         sys.exit(f"{path} has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}: ask for fewer metrics")
 
 
-def _shrink(source: Path, path: Path) -> None:
+def shrink(source: Path, path: Path) -> None:
     """A figure small enough to be kept: fewer pixels and colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as figure:

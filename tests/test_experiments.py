@@ -282,7 +282,7 @@ def test_lines_of_a_crowd_keep_their_colours_in_a_stored_figure(tmp_path: Path):
         figure[100 + 300 * k : 300 + 300 * k] = np.linspace(120, 250, 2800).astype(np.uint8)[None, :, None]
         figure[200 + 300 * k : 204 + 300 * k] = colour
     Image.fromarray(figure).save(tmp_path / "drawn.png")
-    REPRODUCE._shrink(tmp_path / "drawn.png", tmp_path / "stored.png")
+    REPRODUCE.shrink(tmp_path / "drawn.png", tmp_path / "stored.png")
     with Image.open(tmp_path / "stored.png") as stored:
         shown = np.unique(np.asarray(stored.convert("RGB")).reshape(-1, 3), axis=0).astype(int)
     away = np.abs(shown[None] - wanted[:, None]).max(axis=2).min(axis=1)

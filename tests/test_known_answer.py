@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from loopsim.models.postcards import chains, world
 from metrics import entropy
@@ -17,7 +18,9 @@ from metrics import entropy
 ROOT = Path(__file__).resolve().parent.parent
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(ROOT)
-    known_theory = importlib.import_module("scripts.known_theory")
+    known_answer, known_theory = (
+        importlib.import_module(f"scripts.{name}") for name in ("known_answer", "known_theory")
+    )
 known_tables, known_tracking = known_theory.known_tables, known_theory.known_tracking
 
 
@@ -229,6 +232,32 @@ def test_a_run_is_measured_stored_and_shown(tmp_path, monkeypatch):
     kept = pd.read_csv(tmp_path / "results" / "survival.csv").query("t > 8")
     assert kept["truth"].between(0.8, 0.95).all()  # four of five attributes stay, and now and then a subject
     assert (kept["image"] - kept["text"]).to_numpy() == pytest.approx(0.1, abs=2e-4)
+
+
+def test_a_limit_rises_with_the_time_that_forgetting_takes_as_the_page_says():
+    said = "chains that forgot in 20 and 16 iterations would show up to 0.17 and 0.20"
+    assert said in (ROOT / "docs" / "known-answer.md").read_text(encoding="utf-8")
+    for world_name, iterations, limit in (("prior", 20, 0.17), ("even", 16, 0.20)):
+        simulated = chains.variation_of_chains(chains.prior_of(world_name, "subject"), 60, 2, 25, 32, iterations)
+        assert round(float(np.quantile(simulated, 0.975)), 2) == limit
+
+
+def test_the_figure_of_the_page_comes_from_the_run_that_its_tables_come_from(tmp_path, monkeypatch):
+    cells = [(group, t) for group in known_theory.GROUPS for t in range(1, 5)]
+    rows = [{"group": g, "t": t, "metric": m, "modality": o, "value": float(t)} for g, t in cells
+            for m, o in (*known_answer.MEASURES, (known_answer.TRUTH, "text"))]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(tmp_path / "measurements.parquet")
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (2000, 1000), "#0072B2").save(tmp_path / "figures" / "truth.png")
+    run = type("Told", (), {"measurements": lambda self: pd.DataFrame(rows)})()
+    monkeypatch.setattr(known_answer, "open_run", lambda path: run)
+    monkeypatch.setattr(known_answer, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(known_answer, "FIGURE", tmp_path / "page.png")
+    monkeypatch.setattr(sys, "argv", ["known_answer.py", str(tmp_path)])
+    known_answer.main()
+    assert pd.read_csv(tmp_path / "results" / "measures.csv")["r"].tolist() == [1.0] * len(known_answer.MEASURES)
+    with Image.open(tmp_path / "page.png") as figure:
+        assert figure.size == (1400, 700)
 
 
 def test_the_prior_of_each_shipped_model_is_known():
