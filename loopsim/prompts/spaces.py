@@ -77,9 +77,7 @@ def _check(name: str) -> None:
         readers = [TFIDF, *(entry.name for entry in EMBEDDERS if entry.reads and "text" in entry.reads)]
         close = difflib.get_close_matches(name, readers, 1)
         known = f"did you mean {close[0]}? Known" if close else "known"
-        raise ModelError(
-            f"--embedder {name}: is not known; {known}: {', '.join(readers)}; or a hub id or a directory"
-        )
+        raise ModelError(f"--embedder {name}: is not known; {known}: {', '.join(readers)}; or a hub id or a directory")
     if "text" not in modalities_of(name):
         raise UsageError(f"--embedder {name}: sees pictures only; name one that reads texts, such as all-mpnet-base-v2")
 
