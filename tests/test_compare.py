@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from loopsim.cli import app
-from loopsim.compare import MEASURES, Settings, _adjusted, compare_runs
+from loopsim.compare import MEASURES, Comparison, Omnibus, Settings, _adjusted, compare_runs, out_of_reach
 from loopsim.compare.cells import said
 from loopsim.embed import embed_run
 from loopsim.errors import UsageError
 from loopsim.exchange import import_run
 from loopsim.measure import measure_run
+from loopsim.report.comparison import comparison
 from loopsim.runner import run_plan
 from loopsim.states import states
 from metrics.panel import panel
@@ -187,6 +188,71 @@ def test_adjusted_p_values_are_holm_over_all_lines(imported):
     smallest = min(lines, key=lambda line: line.p)
     assert smallest.p_adjusted == pytest.approx(min(1, 3 * ps[0]))
     assert _adjusted([], 0.05) == []
+
+
+def lines_of(count, starts, *, paired=True, p=0.5, measure="drift"):
+    numbers = (math.nan,) * 5
+    one = ("a", "b", "text", measure, *numbers, p, math.nan, 0.1, 0.5, math.nan, "undecided", starts, paired, "", "")
+    return [Comparison(*one)] * count
+
+
+@pytest.mark.parametrize(
+    ("lines", "permutations", "note"),
+    [
+        (lines_of(12, 14), 999, ""),
+        (lines_of(50, 14), 999, ""),  # 50 × 0.001 is just 0.05
+        (lines_of(51, 14), 999, "999 permutations give no p below 0.001, which is 0.051 adjusted over 51 lines"),
+        (lines_of(51, 14), 999, "no line can read `differs`, whatever the data: 999 permutations"),
+        (lines_of(51, 14), 999, "51 lines; it takes --permutations 1019, or fewer lines (--measure, --modality, --ref"),
+        (lines_of(3, 6), 9999, "no line can read `differs`, whatever the data: 6 shared starts give no p below 0.031"),
+        (lines_of(3, 6), 9999, "which is 0.094 adjusted over 3 lines; it takes 7 shared starts, or fewer lines"),
+        (lines_of(1, 5), 999, "5 shared starts give no p below 0.062, which is 0.062 adjusted over 1 line; it takes 6"),
+        (lines_of(3, 3), 19, "it takes 7 shared starts and --permutations 59, or fewer lines"),
+        (lines_of(1, 6, paired=False), 999, ""),  # 1/20 is 0.05
+        (lines_of(2, 6, paired=False), 999, "6 starts in two cells give no p below 0.05, which is 0.1 adjusted over 2"),
+        (lines_of(2, 6, paired=False), 999, "it takes 4 starts in each cell, or fewer lines"),
+        (lines_of(9, 4) + lines_of(9, 14), 999, "9 of 18 lines cannot read `differs`, whatever the data: 4 shared sta"),
+        (lines_of(9, 4) + lines_of(9, 14), 999, "0.12, which is 1 adjusted over 18 lines; it takes 10 shared starts,"),
+        (lines_of(9, 3, measure="survival"), 19, ""),  # log-rank: no permutations
+        (lines_of(9, 3, p=math.nan), 19, ""),  # not tested, so they cost the others nothing either
+        ([], 19, ""),
+    ],
+)  # fmt: skip
+def test_what_no_data_could_show_is_said_with_what_it_would_take(lines, permutations, note):
+    notes = out_of_reach(lines, [], Settings(n_permutations=permutations))
+    assert note in (notes or [""])[0]
+    assert len(notes) >= bool(note)
+    assert bool(note) or not notes
+
+
+@pytest.mark.parametrize("count", [*range(1, 80), 128, 300])
+def test_so_many_permutations_or_starts_are_enough_and_one_less_is_not(count):
+    """Of a line that is as significant as it can be, beside others that show nothing, after Holm's adjustment."""
+    (note,) = out_of_reach(lines_of(count, 40), [], Settings(n_permutations=19)) or [""]
+    needed = int(note.rpartition("--permutations ")[2].partition(",")[0] or 19)
+    for n in (needed, needed - 1):
+        line = [*lines_of(1, 40, p=1 / (1 + n)), *lines_of(count - 1, 40, p=1.0)]
+        assert (_adjusted(line, 0.05)[0].verdict == "differs") is (n == needed)
+        assert bool(out_of_reach(line, [], Settings(n_permutations=n))) is (n < needed)
+
+
+def test_tests_over_all_cells_have_a_level_of_their_own():
+    tests = [Omnibus(("a", "b", "c"), "text", "drift", 0.002, math.nan, 14, "")] * 26
+    (note,) = out_of_reach([], tests, Settings())
+    assert "499 permutations give no p below 0.002, which is 0.052 adjusted over 26 tests; ask for fewer" in note
+    assert out_of_reach([], tests[:25], Settings()) == []
+
+
+def test_the_command_and_the_report_say_what_no_data_could_show(imported):
+    run = imported(table({"a": (1.0, 0.3), "b": (0.1, 0.3)}, prompts=5))
+    arguments = ["compare", str(run.path), "--measure", "drift,step"]
+    done = CliRunner().invoke(app, arguments)
+    assert "note: no line can read `differs`, whatever the data: 5 shared starts" in " ".join(done.stderr.split())
+    (note,) = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["notes"]
+    settings = Settings(measures=("drift", "step"))
+    assert note in comparison([run], settings)["notes"]
+    lines, _ = compare_runs([run], settings)
+    assert min(line.p for line in lines) == 2 / 2**5  # as small as it can be, which shows nothing
 
 
 def test_the_command_prints_decays_and_lines_writes_a_file_and_refuses_nonsense(imported, tmp_path):

@@ -107,7 +107,7 @@ def compare(
 ) -> None:
     """Compare conditions, groups of starts or runs: what differs, what is shown to be equal, what neither."""
     with reporting():
-        from loopsim.compare import MEASURES, Settings, as_frame, compare_runs
+        from loopsim.compare import MEASURES, Settings, as_frame, compare_runs, out_of_reach
         from loopsim.store import open_run
 
         if out is not None:
@@ -120,15 +120,19 @@ def compare(
         lines, tests = compare_runs(runs, settings)
         if out is not None:
             _write_frame(as_frame(lines), out)
+        notes = out_of_reach(lines, tests, settings)
         if as_json:
             print_json({
                 "decays": [{"run": str(run.path), **_line(one)} for run in runs for one in _decays(run)],
                 "comparisons": [_line(one) for one in lines],
                 "omnibus": [_line(one) for one in tests],
+                "notes": notes,
             })  # fmt: skip
             return
         _print_decays(runs)
         _print_comparison(lines, tests, margin)
+        for note in notes:
+            say(note, "note:", "yellow")
 
 
 def _decays(run: Run) -> list[Any]:

@@ -16,6 +16,7 @@ import pandas as pd
 from loopsim.compare.cells import pairs_of
 from loopsim.compare.lines import compared, omnibus
 from loopsim.compare.measures import Measures, pool
+from loopsim.compare.reach import out_of_reach
 from loopsim.compare.records import MEASURES, Comparison, Omnibus, Settings
 from loopsim.compare.survival import survival_lines
 from loopsim.errors import UsageError
@@ -24,7 +25,7 @@ from loopsim.states import embedders_of, states
 from loopsim.store import Run
 from metrics.comparison import holm
 
-__all__ = ["MEASURES", "Comparison", "Omnibus", "Settings", "as_frame", "compare_runs", "run_names"]
+__all__ = ["MEASURES", "Comparison", "Omnibus", "Settings", "as_frame", "compare_runs", "out_of_reach", "run_names"]
 
 
 def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple[list[Comparison], list[Omnibus]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from loopsim.compare.cells import Cell, cells_of
 from loopsim.compare.measures import Measures
-from loopsim.compare.records import RISES_WITH_N, Comparison, IntArray, Omnibus, Settings
+from loopsim.compare.records import OMNIBUS_PERMUTATIONS, RISES_WITH_N, Comparison, IntArray, Omnibus, Settings
 from loopsim.measure.rows import signed
 from metrics.paired import set_difference, set_omnibus
 
@@ -96,7 +96,7 @@ def omnibus(measures: Measures, table: pd.DataFrame, settings: Settings, several
                 blocks = [[rows[:n] for rows, n in zip(side, fewest, strict=True)] for side in blocks]
             found = set_omnibus(
                 statistic, blocks, name=name.replace(" ", "-"),
-                n_permutations=min(settings.n_permutations, 499), seed=settings.seed,
+                n_permutations=min(settings.n_permutations, OMNIBUS_PERMUTATIONS), seed=settings.seed,
             )  # fmt: skip
             names = tuple(cell.name for cell in cells)
             tests.append(Omnibus(names, measures.states.modality, name, found.p, math.nan, found.n, found.undefined))

@@ -24,6 +24,8 @@ MEASURES: Mapping[str, str] = {
 """What is compared."""
 RISES_WITH_N = ("vendi", "motifs")
 """Measures that are larger for more trajectories of the same kind: both cells are thinned to equally many."""
+OMNIBUS_PERMUTATIONS = 499
+"""Most permutations of a test of three or more cells, where each takes as many statistics as there are cells."""
 
 
 @dataclass(frozen=True)

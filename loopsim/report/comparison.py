@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from loopsim.compare import MEASURES, Settings, compare_runs, run_names
+from loopsim.compare import MEASURES, Settings, compare_runs, out_of_reach, run_names
 from loopsim.errors import UsageError
 from loopsim.report.lines import value_in_words
 from loopsim.states import embedders_of
@@ -64,6 +64,7 @@ def comparison(runs: Sequence[Run], settings: Settings | None = None) -> dict[st
         lines, tests = compare_runs(runs, settings)
     else:
         lines, tests = _without_vectors(runs, settings, notes)
+    notes += out_of_reach(lines, tests, settings)
     return {
         "by": settings.by,
         "margin": settings.margin,
