@@ -113,7 +113,7 @@ def _todo(run: Run, embedded: Mapping[str, Sequence[Range]]) -> list[tuple[Shard
     """Shards of steps with the iterations of each that are not embedded; what two of them hold is embedded once."""
     return [
         (shard, gap)
-        for shard in each_once(list_shards(run.path / "steps"))
+        for shard in each_once(run.step_shards())
         for gap in missing(embedded.get(shard.cohort, ()), shard.first, shard.last)
     ]
 

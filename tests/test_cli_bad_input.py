@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from typer.testing import CliRunner
 
 from loopsim.cli import app
 from loopsim.store import open_run
+from loopsim.store.manifest import manifest_bytes
 
 MINIMAL: dict[str, Any] = {
     "name": "try",
@@ -400,6 +402,71 @@ def test_a_damaged_run_is_named_with_the_file(
         (finished / name).write_bytes(content)
     text = message(loopsim("status", "out") if command == "status" else loopsim("run", write(), "--out", "out"), 1)
     assert Path(name).name in text
+
+
+STRAY = "f" * 16
+
+
+def other_ids(path: Path) -> None:
+    """Say of the first trajectory in a table that it is one which the run does not have."""
+    table = pq.read_table(path)
+    ids = table["trajectory_id"].to_pylist()
+    renamed = pa.array([STRAY if name == ids[0] else name for name in ids])
+    pq.write_table(table.set_column(table.column_names.index("trajectory_id"), "trajectory_id", renamed), path)
+
+
+def first_row_gone(run: Path) -> None:
+    path = run / "trajectories.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+
+
+def member_gone(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["cohorts"]["c0000"].pop()
+    (run / "manifest.json").write_bytes(manifest_bytes(manifest))
+
+
+def of_no_cohort(folder: Path) -> None:
+    (path,) = folder.glob("c0000-*.parquet")
+    shutil.copy(path, path.with_name(path.name.replace("c0000", "c0099")))
+
+
+ALL = ("run", "status", "measure", "plot", "report", "export", "view")
+DISAGREEMENTS: dict[str, tuple[Callable[[Path], None], str, tuple[str, ...]]] = {
+    "a row of the table": (lambda run: other_ids(run / "trajectories.parquet"), f"holds trajectory {STRAY}", ALL),
+    "a row too few": (first_row_gone, "trajectories.parquet: lacks trajectory ", ALL),
+    "the manifest": (member_gone, "trajectories.parquet: holds trajectory ", ALL[1:]),
+    "a step": (lambda run: other_ids(next((run / "steps").glob("c*"))), f"holds trajectory {STRAY}", ALL),
+    "a file of steps": (lambda run: of_no_cohort(run / "steps"), "is of cohort c0099, which manifest", ALL),
+    "a vector": (
+        lambda run: other_ids(next((run / "embeddings" / "mock").glob("c*"))), f"holds trajectory {STRAY}",
+        ("measure", "report", "view"),
+    ),
+    "a file of vectors": (
+        lambda run: of_no_cohort(run / "embeddings" / "mock"), "is of cohort c0099", ("measure", "report", "view")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DISAGREEMENTS)
+def test_files_of_a_run_that_disagree_are_one_message_in_every_command(
+    write: Callable[..., Path], finished: Path, what: str
+):
+    harm, says, commands = DISAGREEMENTS[what]
+    harm(finished)
+    arguments = {
+        "run": ("run", write(), "--out", "out"),
+        "plot": ("plot", "filmstrip", "out"),
+        "export": ("export", "out", "--to", "table", "--out", "steps.csv"),
+    }
+    for command in commands:
+        result = loopsim(*arguments.get(command, (command, "out")))
+        assert result.exit_code == 1, command
+        text = message(result, 1)
+        assert says in text, command
+        assert "`loopsim verify out` says what is hit" in " ".join(text.split()), command
+    assert "Traceback" not in loopsim("verify", "out").output
+    assert loopsim("verify", "out").exit_code == 1
 
 
 def test_a_second_writer_is_refused(write: Callable[..., Path], finished: Path):

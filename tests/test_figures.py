@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from matplotlib.collections import FillBetweenPolyCollection
@@ -17,7 +20,7 @@ from typer.testing import CliRunner
 from loopsim import images
 from loopsim.cli import app
 from loopsim.embed import embed_run
-from loopsim.errors import NothingToDraw, UsageError
+from loopsim.errors import NothingToDraw, StoreError, UsageError
 from loopsim.exchange import import_run
 from loopsim.experiment import parse_experiment
 from loopsim.measure import measure_run
@@ -188,6 +191,15 @@ def test_raw_numbers_of_motifs_are_those_of_the_stored_assignments(run: Run):
         p = counts[counts > 0] / counts.sum()
         assert value == pytest.approx(-(p * np.log2(p)).sum())
     assert has_line(drawing, raw["value"].to_numpy(dtype=float))
+
+
+def test_motifs_of_another_run_are_told_with_the_command_that_makes_them(run, tmp_path):
+    copy = open_run(shutil.copytree(run.path, tmp_path / "copy"))
+    path = copy.path / "motifs" / "mock-text.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "trajectory_id", pa.array(["f" * 16] * len(table))), path)
+    with pytest.raises(StoreError, match=r"mock-text.*trajectories that the run does not have; run `loopsim meas"):
+        motifs.assigned_motifs(copy, "mock", "text")
 
 
 def test_by_colours_by_that_factor_and_dashes_tell_the_rest(run: Run):

@@ -172,7 +172,7 @@ def test_shards_that_are_merged_while_they_are_read_do_no_harm(
         gone = shards.Shard(folder / "c0000-0000000-0000002.parquet", shard.cohort, 0, 2)
         return [gone] if len(calls) < 4 else listed(folder)
 
-    monkeypatch.setattr("loopsim.view.reading.shards.list_shards", stale_first)
+    monkeypatch.setattr(shards, "list_shards", stale_first)
     steps = GrowingSteps(run)
     assert steps.update()
     assert len(calls) == 4

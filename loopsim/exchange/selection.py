@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from loopsim.errors import UsageError
 from loopsim.store import Run
 from loopsim.store.frames import each_once
-from loopsim.store.shards import list_shards, reading
+from loopsim.store.membership import check_known
+from loopsim.store.shards import reading
 from loopsim.store.tables import STEP_SCHEMA, with_columns_of
 
 RENAMED: Mapping[str, str] = {"trajectory_id": "trajectory", "start_id": "start", "parent": "branched_from"}
@@ -122,17 +123,22 @@ def step_tables(chosen: Selection, images: bool = True) -> Iterator[pa.Table]:
     Args:
         chosen: what is wanted.
         images: whether to read the pictures.
+
+    Raises:
+        StoreError: they are damaged, or of other trajectories than the manifest.
     """
     factors = factor_table(chosen.trajectories)
     names = [name for name in STEP_SCHEMA.names if images or name != "image"]
     ids = factors["trajectory"]
-    for shard in each_once(list_shards(chosen.run.path / "steps")):
+    for shard in each_once(chosen.run.step_shards()):
         with reading(shard.path):
             batches = pq.ParquetFile(shard.path).iter_batches(_BATCH, columns=names)
             for batch in batches:
                 table = pa.Table.from_batches([batch])
                 if len(table.column_names) < len(names):  # written before a column was added
                     table = with_columns_of(pa.schema([STEP_SCHEMA.field(name) for name in names]), table)
+                there = table["trajectory_id"].unique().to_pylist()
+                check_known(chosen.run.path, shard.path, there, chosen.run.cohorts[shard.cohort])
                 keep = pc.is_in(table["trajectory_id"], value_set=ids.combine_chunks())
                 keep = pc.and_(keep, pc.greater_equal(table["t"], shard.first))
                 if chosen.ts is not None:

@@ -177,13 +177,17 @@ def stored_motifs(run: Run, embedder: str, modality: str) -> pa.Table:
     """Columns trajectory_id, t, motif and distance (squared, to the motif's centre), as `keep` stored them.
 
     Raises:
-        StoreError: there are none, or they cannot be read.
+        StoreError: there are none, they cannot be read, or they are of another run.
     """
     path = _file(run, embedder, modality, ".parquet")
     if not path.exists():
         raise StoreError(f"{path}: there are no motifs; run `loopsim measure {run.path}`")
     with reading(path):
-        return pq.read_table(path)
+        table = pq.read_table(path)
+        ids = set(table["trajectory_id"].unique().to_pylist())
+    if not ids <= run.members():
+        raise StoreError(f"{path}: holds trajectories that the run does not have; run `loopsim measure {run.path}`")
+    return table
 
 
 def _some(fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -74,7 +74,7 @@ def _first_size(member: Member) -> tuple[int, int] | None:
     """Of the first picture that was drawn, or of the first start where none was."""
     there = ds.field("image").is_valid()
     for wanted in (there & ds.field("text_in").is_valid(), there):
-        for shard in shards.list_shards(member.run.path / "steps"):
+        for shard in member.run.step_shards():
             with shards.reading(shard.path):
                 data = ds.dataset(str(shard.path), schema=STEP_SCHEMA)
                 found = data.head(1, columns=["image"], filter=wanted, batch_size=16, batch_readahead=1).to_pylist()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import yaml
@@ -24,6 +25,8 @@ from loopsim.seeds import digest
 from loopsim.store import journal, lock, shards
 from loopsim.store.frames import frame, rows
 from loopsim.store.manifest import manifest_bytes
+from loopsim.store.membership import check_cohorts, check_known, check_table
+from loopsim.store.shards import Shard
 from loopsim.store.shares import Share, holding_share
 from loopsim.store.spans import Range, missing, runs_of
 from loopsim.store.tables import STEP_SCHEMA, steps_to_table, table_to_steps
@@ -66,10 +69,17 @@ class Run:
         return source
 
     def trajectories(self) -> pd.DataFrame:
-        """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor."""
+        """One row a trajectory: id, cohort, condition, label, group, start, replicate and every factor.
+
+        Raises:
+            StoreError: the table is damaged, or of other trajectories than the manifest.
+        """
         path = self.path / "trajectories.parquet"
         with shards.reading(path):
-            return frame(pq.read_table(path))
+            table = frame(pq.read_table(path))
+            ids = table["trajectory_id"].tolist()
+        check_table(self.path, path, ids, self.members())
+        return table
 
     @property
     def start_columns(self) -> list[str]:
@@ -86,30 +96,56 @@ class Run:
         Args:
             columns: those wanted; all but `image` where None.
             images: whether to read the encoded pictures too.
+
+        Raises:
+            StoreError: they are damaged, or of other trajectories than the manifest.
         """
         names = [c for c in STEP_SCHEMA.names if c != "image" or images] if columns is None else list(columns)
-        found = shards.list_shards(self.path / "steps")
+        found = self.step_shards()
         if not found:
             return frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         with shards.reading(self.path / "steps"):
             table = rows(found, STEP_SCHEMA, read)
+        check_known(self.path, self.path / "steps", table["trajectory_id"].unique().to_pylist(), self.members())
         return frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
-    def shard_steps(self, shard: shards.Shard, columns: Sequence[str], spans: Sequence[Range]) -> pd.DataFrame:
+    def step_shards(self) -> list[Shard]:
+        """The files of steps in order of cohort and iteration, without those that another one covers.
+
+        Raises:
+            StoreError: one is of no cohort of the run.
+        """
+        return self._shards_in(self.path / "steps")
+
+    def _shards_in(self, folder: Path) -> list[Shard]:
+        found = shards.list_shards(folder)
+        check_cohorts(self.path, found, self.cohorts)
+        return found
+
+    def members(self) -> set[str]:
+        """The ids of all trajectories, as the manifest has them."""
+        return {trajectory for members in self.cohorts.values() for trajectory in members}
+
+    def shard_steps(self, shard: Shard, columns: Sequence[str], spans: Sequence[Range]) -> pd.DataFrame:
         """Some columns of those steps of one shard that are in these ranges of iterations, in the order of the shard.
 
         Raises:
-            StoreError: it is damaged, or no longer there (then the cause is a `FileNotFoundError`).
+            StoreError: it is damaged, holds trajectories that are not of its cohort, or is no longer there (then the
+                cause is a `FileNotFoundError`).
         """
         t = ds.field("t")
         wanted = functools.reduce(operator.or_, [(t >= first) & (t <= last) for first, last in spans])
+        read = list(dict.fromkeys([*columns, "trajectory_id"]))
         with shards.reading(shard.path):
-            return frame(ds.dataset(str(shard.path), schema=STEP_SCHEMA).to_table(list(columns), filter=wanted))
+            table = ds.dataset(str(shard.path), schema=STEP_SCHEMA).to_table(read, filter=wanted)
+        known = self.cohorts[shard.cohort]
+        check_known(self.path, shard.path, table["trajectory_id"].unique().to_pylist(), known)
+        return frame(table.select(list(columns)))
 
     def pictures(self, trajectories: Sequence[str], ts: Sequence[int]) -> dict[tuple[str, int], bytes]:
         """The encoded pictures of some trajectories at some iterations, by (trajectory id, t)."""
-        found = shards.list_shards(self.path / "steps")
+        found = self.step_shards()
         if not found:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
@@ -124,9 +160,12 @@ class Run:
         names = [name for name in there if embedder in (None, self._embedder_name(name))]
         frames = []
         for name in names:
-            found = shards.list_shards(folder / name)
+            found = self._shards_in(folder / name)
             if found:
-                frames.append(rows(found, None, None).to_pandas().assign(embedder=self._embedder_name(name)))
+                with shards.reading(folder / name):
+                    table = rows(found, None, None)
+                self._check_vectors(folder / name, table)
+                frames.append(table.to_pandas().assign(embedder=self._embedder_name(name)))
         if not frames:
             return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
         joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
@@ -160,7 +199,7 @@ class Run:
         """
         folder = self._embeddings_of(embedder)
         wanted = ds.field("modality") == modality
-        found = shards.list_shards(folder)
+        found = self._shards_in(folder)
         if trajectories is not None:
             chosen = set(trajectories)
             cohorts = {cohort for cohort, members in self.cohorts.items() if not chosen.isdisjoint(members)}
@@ -170,10 +209,15 @@ class Run:
             return np.empty(0, dtype=object), np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         with shards.reading(folder):
             table = rows(found, None, None, wanted)
+        self._check_vectors(folder, table)
+        with shards.reading(folder):
             column = table["vector"].combine_chunks()
             flat = column.flatten().to_numpy(zero_copy_only=False)
         ids = table["trajectory_id"].to_numpy()
         return ids, table["t"].to_numpy().astype(np.int64), flat.reshape(len(ids), column.type.list_size)
+
+    def _check_vectors(self, folder: Path, table: pa.Table) -> None:
+        check_known(self.path, folder, table["trajectory_id"].unique().to_pylist(), self.members())
 
     def measurements(self) -> pd.DataFrame:
         """The measurements, long and tidy.
@@ -221,6 +265,9 @@ class Run:
 
         Args:
             cohorts: those to be counted; all where None.
+
+        Raises:
+            StoreError: the table of trajectories, or a failure on record, is damaged or of another run.
         """
         if self.imported is not None:  # trajectories end where they end
             stored = len(self.steps(["t"])) - len(self.trajectories())
@@ -265,7 +312,7 @@ class Run:
             pictures: whether to read the pictures too; without them `image` is None.
 
         Raises:
-            StoreError: they are damaged.
+            StoreError: they are damaged, or of trajectories that are not of the cohort.
         """
         found = [s for s in shards.list_shards(self.path / "steps") if s.cohort == cohort and s.first <= t <= s.last]
         if not found:
@@ -277,6 +324,7 @@ class Run:
                 page_checksum_verification=True,
             )  # fmt: skip
         steps = table_to_steps(table)
+        check_known(self.path, found[0].path, (step.trajectory_id for step in steps), self.cohorts[cohort])
         order = {trajectory: i for i, trajectory in enumerate(self.cohorts[cohort])}
         return sorted(steps, key=lambda s: order[s.trajectory_id])
 

@@ -63,6 +63,8 @@ class VectorCheck:
                         embedder=folder.path.name,
                     )
                 )  # fmt: skip
+            for shard in (one for cohort in folder.shards.keys() - run.cohorts.keys() for one in folder.shards[cohort]):
+                self._add(_finding(folder, shard, "is of no cohort of the run", "none" if folder.given else "move"))
 
     @property
     def findings(self) -> list[Finding]:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from loopsim.errors import StoreError
 from loopsim.report.members import COLUMNS, Member
-from loopsim.store import Run, shards
+from loopsim.store import Run
+from loopsim.store.shards import Shard
 from loopsim.store.spans import Range, joined, missing
 
 _TRIES = 5
@@ -40,7 +41,7 @@ class GrowingSteps:
         grew = False
         for more in reversed(range(_TRIES)):
             try:
-                for shard in shards.list_shards(self._run.path / "steps"):
+                for shard in self._run.step_shards():
                     new = missing(self._read.get(shard.cohort, ()), shard.first, shard.last)
                     if new:
                         self._add(shard, new)
@@ -51,7 +52,7 @@ class GrowingSteps:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _add(self, shard: shards.Shard, new: list[Range]) -> None:
+    def _add(self, shard: Shard, new: list[Range]) -> None:
         found = self._run.shard_steps(shard, ["trajectory_id", "t", *COLUMNS], new)
         found.insert(0, "row", found.pop("trajectory_id").map(self._row_of).astype("int64"))
         known = self._frames.get(shard.cohort)
