@@ -279,14 +279,13 @@ def test_garbage_is_refused_and_the_next_is_answered(server: PageServer, request
 def test_silent_connections_neither_pile_up_nor_shut_others_out(place: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(serving._Handler, "timeout", 0.5)
     before = threading.active_count()
-    with running(folder(place)) as server:
-        lines = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(60)]
+    with running(folder(place)) as server, contextlib.ExitStack() as lines:
+        for _ in range(60):
+            lines.enter_context(socket.create_connection(("127.0.0.1", server.server_port)))
         began = time.monotonic()
         assert ask(server)[0] == 200
         assert time.monotonic() - began < 8
         assert threading.active_count() <= before + 1 + serving.MOST_THREADS
-        for line in lines:
-            line.close()
 
 
 def test_a_file_that_becomes_a_link_is_not_read(place: Path, tmp_path: Path):
