@@ -46,8 +46,9 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
+        # A node that was killed refuses at once; one that a busy machine gives no time to answers within seconds.
         health = {
-            "health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_timeout_ms": 500,
+            "health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_timeout_ms": 5000,
             "health_check_failure_threshold": 3,
         }  # fmt: skip
         self.cluster = Cluster(
