@@ -19,6 +19,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from loopsim.measure import Options
+
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this one
 import reproduce_quickstart as quickstart
 from reproduce_tables import STUDIES, Lines, metrics_of, put, tables_of
@@ -28,12 +30,13 @@ EXPERIMENTS = ROOT / "experiments"
 MOST_BYTES = 300_000
 """Of a stored file."""
 AGAIN = {
-    ("crossed_panel", "postcards"): ["--by", "label,tier"],
-    ("people", "postcards"): ["--by", "label,who", "--families", "survival"],
+    ("crossed_panel", "postcards"): {"by-tier": {"by": "label,tier"}},
+    ("people", "postcards"): {
+        "by-who": {"by": "label,who", "families": "survival"},
+        "shown": {"by": "label", "families": "survival", "concepts": "experiments/people/postcards_concepts.txt"},
+    },
 }
-"""Study and twin to a further measurement of it."""
-NAMES = {"label,tier": "tier", "label,who": "who"}
-"""How the further measurement's grouping is called in the name of the stored file."""
+"""Study and twin to its further measurements: how each is called in the name of the stored file, and its options."""
 COMPARED = {"alternating": ("postcards", "postcards_pairs", "alternating_postcards, all")}
 """Study to the twins that `loopsim compare` holds against each other, and the cell that all others are held against."""
 FIGURES = {
@@ -94,8 +97,9 @@ def run_twin(path: Path, title: str, runs: Path, overrides: Sequence[str], into:
     study, twin = path.parent.name, path.stem
     run = runs / f"{study}-{twin}"
     follow(title, loopsim("run", str(path), *overrides, "--out", str(run)))
-    if (study, twin) in AGAIN:
-        follow(f"{title}, measured again", loopsim("measure", str(run), *AGAIN[study, twin]))
+    for asked in AGAIN.get((study, twin), {}).values():
+        options = [word for name, value in asked.items() for word in (f"--{name}", value)]
+        follow(f"{title}, measured again", loopsim("measure", str(run), *options, "--no-figures"))
     store(study, twin, run, into)
 
 
@@ -104,10 +108,10 @@ def store(study: str, twin: str, run: Path, into: Path) -> None:
     folder = into / study
     wanted = metrics_of(study)
     _keep(pd.read_parquet(run / "measurements.parquet"), wanted, folder / "results" / f"{twin}.parquet")
-    if (study, twin) in AGAIN:
-        asked = AGAIN[study, twin]
-        found = sorted(run.glob("measurements-by-*.parquet"), key=lambda path: path.stat().st_mtime)
-        _keep(pd.read_parquet(found[-1]), wanted, folder / "results" / f"{twin}-by-{NAMES[asked[1]]}.parquet")
+    for name, asked in AGAIN.get((study, twin), {}).items():
+        families = (asked["families"],) if "families" in asked else Options().families
+        file = Options(by=tuple(asked["by"].split(",")), families=families).file
+        _keep(pd.read_parquet(run / file), wanted, folder / "results" / f"{twin}-{name}.parquet")
     for name in FIGURES.get(study, USUAL_FIGURES):
         source = run / "figures" / f"{name}.png"
         if source.exists():

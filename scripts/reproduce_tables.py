@@ -151,6 +151,11 @@ _DIRECTIONS = tuple(
     )
     for lost, come in ((rare, typical), (typical, rare))
 )  # fmt: skip
+_SHOWN = tuple(
+    Column(f"{who}: {heading}", "concept_share", when, item=f"subject: {who}")
+    for who in ("person", "robot")
+    for heading, when in (("at t = 0", "start"), ("at t = 1", "first"), ("at the end", "last"))
+)
 _MAJORITY = tuple(
     Column(heading, f"concept_to_majority{part}", "whole", item=category)
     for category in ("subject", "colour", "place", "mood")
@@ -217,6 +222,8 @@ STUDIES: Mapping[str, tuple[Table, ...]] = {
         Cells("Share of the replacements by what most chains of other starts showed at that time, and the same if the "
               "new were drawn from all that these showed (–: none to judge).", "postcards-by-who", _MAJORITY,
               by=("label", "who")),
+        Cells("Drift of who is shown: share of the trajectories whose caption names a person, and a robot.",
+              "postcards-shown", _SHOWN, by=("label",)),
     ),
     "alternating": (
         Cells(f"The alternating chain. {_BETWEEN}", "postcards", _DISTANCES),

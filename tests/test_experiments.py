@@ -127,6 +127,18 @@ def test_what_captions_call_people_is_found(caption: str, concepts: set[str]):
     assert {vocabulary.concepts[c] for c in np.flatnonzero(found)} == concepts
 
 
+def test_the_words_of_the_twin_of_people_are_those_of_its_world():
+    """Every caption the models can give is found to name the subject that is parsed from it, and no other."""
+    vocabulary = read_vocabulary(ROOT / "experiments" / "people" / "postcards_concepts.txt")
+    assert vocabulary.concepts == world.SUBJECTS
+    rng = np.random.default_rng(0)
+    scenes = [world.Scene.from_codes(codes) for codes in world.draw_even(600, rng)]
+    captions = [world.caption(scene, rng) for scene in scenes]
+    found = named_in(np.array(captions, dtype=object), vocabulary)
+    for there, text in zip(found, captions, strict=True):
+        assert [vocabulary.concepts[c] for c in np.flatnonzero(there)] == [world.parse(text)["subject"]], text
+
+
 # ---- what the READMEs show -------------------------------------------------------------------------------------------
 
 
@@ -201,7 +213,7 @@ def test_every_study_has_a_twin_and_every_table_a_run_that_makes_it():
         twins = {path.stem for path in TWINS if path.parent.name == study}
         assert "postcards" in twins
         made = twins | {
-            f"{twin}-by-{REPRODUCE.NAMES[asked[1]]}" for (s, twin), asked in REPRODUCE.AGAIN.items() if s == study
+            f"{twin}-{name}" for (s, twin), further in REPRODUCE.AGAIN.items() if s == study for name in further
         }
         for table in tables:
             assert table.results in made or (study in REPRODUCE.COMPARED and table.results == "postcards-compared")
