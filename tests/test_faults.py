@@ -15,7 +15,7 @@ from loopsim.errors import DeviceLost, RunFailed, StoreError
 from loopsim.models import mock
 from loopsim.models.base import Chunks, out_of_memory
 from loopsim.runner import ModelPool, run_plan
-from loopsim.store import open_run
+from loopsim.store import Share, open_run
 from loopsim.verify import repair_run, verify_run
 from tests.test_runner import contents
 
@@ -123,6 +123,46 @@ def test_a_lost_device_ends_the_process_blames_nobody_and_asks_to_be_run_again(p
     assert "Traceback" in run.events()[-1]["details"]
     assert DeviceLost.exit_status == 75
     assert contents(run_plan(planned(), tmp_path / "run")) == contents(whole)
+
+
+def test_a_device_that_every_process_loses_is_not_asked_for_without_end(planned, out, monkeypatch):
+    """Twice in a row with nothing made between is the end; each iteration that is made earns another try."""
+    draw, left = mock.MockGenerator._draw, [15]
+
+    def poisoned(self, prompt, seed):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return draw(self, prompt, seed)
+
+    monkeypatch.setattr(mock.MockGenerator, "_draw", poisoned)
+    with pytest.raises(DeviceLost):
+        run_plan(planned(), out)
+    left[0] = 8
+    with pytest.raises(DeviceLost):  # something was made since
+        run_plan(planned(), out)
+    left[0] = 0
+    with pytest.raises(RunFailed, match=r"(?s)device-side assert.*The process before this one lost it too") as caught:
+        run_plan(planned(), out)
+    assert caught.value.exit_status == 1
+    assert "Traceback" in open_run(out).events()[-1]["details"]
+    with pytest.raises(DeviceLost):  # whoever tries again all the same begins anew
+        run_plan(planned(), out)
+    left[0] = 10**6
+    assert run_plan(planned(), out).failures() == []
+
+
+def test_a_shard_that_loses_its_device_is_not_blamed_for_what_another_lost(planned, out, monkeypatch):
+    def poisoned(self, prompt, seed):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(mock.MockGenerator, "_draw", poisoned)
+    plan = planned(cohort=2)
+    for share in (Share(1, 2), Share(2, 2)):
+        with pytest.raises(DeviceLost):
+            run_plan(plan, out, share=share)
+    with pytest.raises(RunFailed, match="The process before this one lost it too"):
+        run_plan(plan, out, share=Share(1, 2))
 
 
 # ---- disks -----------------------------------------------------------------------------------------------------------

@@ -414,6 +414,20 @@ def test_an_address_of_the_environment_is_looked_at_too(monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("error", [ConnectionError, ray.exceptions.RayError])
+def test_a_cluster_that_lets_nobody_in_without_a_token_is_one_message(monkeypatch, error):
+    def refuse(*_, **__):
+        raise error("Failed to connect: InvalidAuthToken\nand more")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with (
+        pytest.raises(UsageError, match=r"InvalidAuthToken\n  Is it up .*RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or"),
+        connected(RayOptions(address="auto")),
+    ):
+        pass
+
+
 def test_hosted_models_need_no_cluster(planned, tmp_path):
     with pytest.raises(UsageError, match="is hosted: it waits for its service"):
         run_plan(planned(captioner="openai:gpt-5-mini"), tmp_path / "run", executor=RayExecutor())

@@ -100,6 +100,16 @@ def test_shares_that_begin_at_the_same_moment_make_one_run(planned, tmp_path):
         assert not [p for p in (tmp_path / str(k)).rglob("*") if ".tmp-" in p.name]
 
 
+def test_shares_made_in_directories_of_their_own_may_be_copied_together(planned, tmp_path):
+    """Machines that see no directory in common: every writer has files of its own, so nothing is overwritten."""
+    whole, plan = run_plan(planned(**RAW), tmp_path / "whole"), planned(**RAW)
+    for i in (1, 2):
+        run_plan(plan, tmp_path / f"{i}", share=Share(i, 2))
+    subprocess.run(["cp", "-rn", f"{tmp_path}/2/.", f"{tmp_path}/1/"], check=False)  # says 1 of what was there
+    assert contents(run_plan(plan, tmp_path / "1")) == contents(whole)
+    assert verify_run(tmp_path / "1").findings == ()
+
+
 def test_another_number_of_shares_may_go_on_with_what_is_left(planned, tmp_path):
     plan = planned(cohort=1)
     run_plan(plan, tmp_path / "run", share=Share(1, 2))
@@ -249,6 +259,14 @@ def test_a_shard_that_ended_with_a_message_is_not_told_as_killed(planned, out, m
     assert ("Traceback" in event.get("details", "")) == (not isinstance(error, LoopsimError))
 
 
+def test_a_shard_that_has_more_to_do_since_it_ended_is_not_told_as_killed(planned, out):
+    for i in (1, 2):
+        run_plan(planned(**RAW), out, share=Share(i, 2))
+    run_plan(planned(**RAW | {"iterations": 8}), out, share=Share(1, 2))
+    shards = json.loads(invoke("status", out, "--json").stdout)["shards"]
+    assert [shard["state"] for shard in shards] == ["finished", "ended, with more to do since"]
+
+
 def test_an_error_that_cannot_be_logged_is_still_the_error(planned, out, monkeypatch):
     real = Run.log
 
@@ -273,6 +291,16 @@ def test_a_wrong_shard_is_one_message(experiment, tmp_path):
     done = invoke("run", experiment, "--out", tmp_path / "run", "--shard", "0/4")
     assert done.exit_code == 2
     assert "counted from 1" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_that_is_not_there_makes_no_run(experiment, tmp_path):
+    """It would begin with the threads of a worker, and whoever then runs it without a cluster would have these."""
+    pytest.importorskip("ray")
+    for words in (["--address", "127.0.0.1:1"], ["--num-cpus", "inf"]):
+        done = invoke("run", experiment, "--out", tmp_path / "run", "--executor", "ray", *words)
+        assert done.exit_code == 2
+        assert words[0] in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -362,11 +363,22 @@ def test_what_breaks_while_a_model_is_loaded_is_a_value(planned, monkeypatch, er
         (("ray", RayOptions(gpus=1.5), None, None), "--num-gpus 1.5: above 1 it must be a whole number"),
         (("ray", RayOptions(captioners=1, captioner_gpus=2.5), None, None), "--captioner-gpus 2.5: above 1"),
         (("ray", RayOptions(captioner_gpus=0.5), None, None), "add --captioners K"),
+        (("ray", RayOptions(cpus=float("inf")), None, None), "--num-cpus inf: must be a number"),
+        (("ray", RayOptions(gpus=1e-9), None, None), "--num-gpus 1e-09: must be 0 or at least 0.0001"),
+        (("ray", RayOptions(address="10.0.0.1"), None, None), "--address 10.0.0.1: must be HOST:PORT"),
         (("ray", RayOptions(), None, 1.0), "--max-cost cannot be kept by several processes"),
     ],
 )
-def test_options_that_do_not_go_together(words, said):
+def test_options_that_do_not_go_together(words, said, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # also where Ray is not installed
     with pytest.raises(UsageError, match=said):
         check_executor(*words)
     check_executor("ray", RayOptions(workers=2, gpus=0.5), None, None)
     check_executor("local", RayOptions(), "1/2", 1.0)
+
+
+def test_a_cluster_without_ray_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'loopsim\[ray\]'"):
+        check_executor("ray", RayOptions(), None, None)

@@ -35,7 +35,16 @@ def progress_shown() -> Iterator[Any]:
 
 
 def _rate(now: Progress) -> str:
-    return f"{now.made / now.seconds:.1f} images/s" if now.seconds > 0 else ""
+    """Images a second, or seconds an image where a model is slow."""
+    if not now.made or now.seconds <= 0:
+        return ""
+    rate = now.made / now.seconds
+    return f"{rate:.1f} images/s" if rate >= 1 else f"{1 / rate:.1f} s an image"
+
+
+def _left(now: Progress) -> str:
+    minutes = (now.total - now.done) * now.seconds / now.made / 60
+    return f"{minutes:.1f} min left" if minutes < 100 else f"{minutes / 60:.1f} h left"
 
 
 class _PlainLines:
@@ -51,5 +60,4 @@ class _PlainLines:
         if not now.made:  # nothing is known of the rate
             say(f"{now.done}/{now.total} steps")
             return
-        left = (now.total - now.done) * now.seconds / now.made
-        say(f"{now.done}/{now.total} steps, {_rate(now)}, {left / 60:.1f} min left")
+        say(f"{now.done}/{now.total} steps, {_rate(now)}, {_left(now)}")

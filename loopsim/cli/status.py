@@ -89,6 +89,8 @@ def _shards(run: Run) -> list[dict[str, Any]]:
             state = "finished"
         elif holder is None:
             state = "not begun"
+        elif last.get("event") == "end":  # iterations were added, or a repair has put some aside
+            state = "ended, with more to do since"
         elif last.get("event") in ("stopped", "failed"):
             state = f"{last['event']}: {str(last.get('message', '')).partition(chr(10))[0][:60]}"
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import os
 import re
@@ -19,6 +20,9 @@ Node = Mapping[str, float]
 """What a node has, by resource."""
 _DUST = 1e-6
 """What is left of three thirds."""
+_LEAST = 1e-4
+"""Of what Ray gives to an actor."""
+_NO_RAY = "--executor ray needs Ray: pip install 'loopsim[ray]'"
 _CONNECT = 10.0
 """Seconds to wait for an answer at an address."""
 
@@ -162,27 +166,61 @@ def cause(error: BaseException) -> str:
     return found[:300]
 
 
-@contextlib.contextmanager
-def connected(options: RayOptions) -> Iterator[None]:
-    """A connection to the cluster, or a cluster on this machine that ends with it."""
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--executor ray needs Ray: pip install 'loopsim[ray]'") from None
-    if ray.is_initialized():  # a caller's own
-        yield
-        return
+def check_options(options: RayOptions) -> None:
+    """Refuse what no cluster can give to an actor.
+
+    Raises:
+        UsageError: a number that is none, or a part of a GPU, or of several, that Ray does not know.
+    """
+    for option, number in (
+        ("--num-cpus", options.cpus), ("--num-gpus", options.gpus), ("--captioner-gpus", options.captioner_gpus)
+    ):  # fmt: skip
+        if number is None:
+            continue
+        if not math.isfinite(number) or number < 0:
+            raise UsageError(f"{option} {number:g}: must be a number from 0 on")
+        if 0 < number < _LEAST:
+            raise UsageError(f"{option} {number:g}: must be 0 or at least {_LEAST:g}, the smallest part that Ray gives")
+        if option != "--num-cpus" and number > 1 and number != int(number):
+            raise UsageError(f"{option} {number:g}: above 1 it must be a whole number, for a part is of one GPU only")
+    if options.captioner_gpus is not None and not options.captioners:
+        raise UsageError("--captioner-gpus is for captioners that workers share: add --captioners K")
+
+
+def check_cluster(options: RayOptions) -> None:
+    """Refuse a cluster that cannot be reached, before anything is made for it.
+
+    Raises:
+        UsageError: Ray is not installed, or nobody answers at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(_NO_RAY)
     check_address(options.address)
     if options.address is None:
         check_address(os.environ.get("RAY_ADDRESS"), "RAY_ADDRESS")
+
+
+@contextlib.contextmanager
+def connected(options: RayOptions) -> Iterator[None]:
+    """A connection to the cluster, or a cluster on this machine that ends with it."""
+    check_options(options)
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(_NO_RAY) from None
+    if ray.is_initialized():  # a caller's own
+        yield
+        return
+    check_cluster(options)
     try:
         with _own_signals():
             ray.init(options.address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"no Ray cluster at {options.address or 'RAY_ADDRESS'}: {first}. Is it up (ray status --address …)? Leave "
-            "out --address to use this machine"
+            f"no Ray cluster at {options.address or 'RAY_ADDRESS'}: {first[:300]}\n  Is it up (ray status --address …)? "
+            "Newer ones ask for a token, which every process must have: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token as on its head. `--address local` begins a cluster on this machine"
         ) from None
     try:
         yield

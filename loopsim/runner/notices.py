@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from loopsim import catalog, models
 from loopsim.errors import NotAtHand, UsageError
 from loopsim.executors import RayOptions
+from loopsim.executors.ray_cluster import check_cluster, check_options
 from loopsim.models.inside import Encoder, encoder_of_embedder, encoders_inside
 from loopsim.plan import Plan
 from loopsim.presets.embedders import DEFAULT_JUDGE
@@ -31,10 +32,10 @@ def check_device(name: str) -> None:
 
 
 def check_executor(name: str, options: RayOptions, shard: str | None, max_cost: float | None) -> None:
-    """Refuse an executor that cannot be, or options that it would not heed.
+    """Refuse an executor that cannot be, or options that it would not heed, before anything is made.
 
     Raises:
-        UsageError: it is none, or something given beside it does not go with it.
+        UsageError: it is none, something given beside it does not go with it, or nobody answers at its address.
     """
     if name not in ("local", "ray"):
         raise UsageError(f"unknown executor {name!r}: it is local or ray")
@@ -43,15 +44,13 @@ def check_executor(name: str, options: RayOptions, shard: str | None, max_cost: 
             "--address, --workers, --num-gpus, --num-cpus, --captioners, --captioner-gpus and --driver-writes are for "
             "a cluster: add --executor ray"
         )
-    for option, gpus in (("--num-gpus", options.gpus), ("--captioner-gpus", options.captioner_gpus)):
-        if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise UsageError(f"{option} {gpus:g}: above 1 it must be a whole number, for a part is of one GPU only")
-    if options.captioner_gpus is not None and not options.captioners:
-        raise UsageError("--captioner-gpus is for captioners that workers share: add --captioners K")
     if name == "ray" and shard is not None:
         raise UsageError("--shard and --executor ray are two ways to share out one run: give one of them")
     if name == "ray" and max_cost is not None:
         raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --executor")
+    if name == "ray":
+        check_options(options)
+        check_cluster(options)
 
 
 def notices(plan: Plan) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loopsim import provenance
 from loopsim.engine import Settings, keeps_pictures
-from loopsim.errors import BudgetReached, LoopsimError, RunFailed, StoreError, UsageError
+from loopsim.errors import BudgetReached, DeviceLost, LoopsimError, RunFailed, StoreError, UsageError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.hosted.endpoint import endpoint_of
 from loopsim.models.hosted.meter import Meter, spent_in
@@ -22,7 +22,7 @@ from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
 from loopsim.store import Run, Share, carrying_out, create_run, standing
-from loopsim.store.journal import starts_in
+from loopsim.store.journal import read_events, starts_in
 from loopsim.store.spans import missing
 
 
@@ -64,7 +64,7 @@ def run_plan(
         OtherExperimentError: `out` holds another experiment.
         ModelError: a model is refused before anything is made (`check_plan`), or cannot be loaded.
         StoreError: the disk is full or refuses; what is stored is whole.
-        RunFailed: with `strict`, a trajectory failed; or a model failed for all of a cohort.
+        RunFailed: with `strict`, a trajectory failed; or a model failed for all of a cohort, or lost the device twice.
         DeviceLost: the device is of no use to this process any more.
     """
     specs = [spec for condition in plan.conditions for spec in condition.chain]
@@ -101,7 +101,8 @@ def run_plan(
             pool = pool or ModelPool(device)
             pool.commits = provenance.commits_in(run.manifest)
             pool.meter = Meter(max_cost, spent_in(run.events()))
-            _carry_out(job, executor or LocalExecutor(pool), pool.meter, strict, watch)
+            with _not_lost_for_ever(run, share, job.cohorts):
+                _carry_out(job, executor or LocalExecutor(pool), pool.meter, strict, watch)
         # Also where nothing was to be done: a writer that was killed at the very end may have left it undone.
         run.compact([cohort.id for cohort in share.of(plan.cohorts)] if share else None)
     return run
@@ -199,6 +200,28 @@ def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: 
 
 
 @contextlib.contextmanager
+def _not_lost_for_ever(run: Run, share: Share | None, cohorts: Sequence[str] | None) -> Iterator[None]:
+    """Ask to be run again for a lost device only while that helps: what breaks every new process is no accident.
+
+    Raises:
+        RunFailed: it is lost as the last time, and nothing was made since.
+    """
+    log = run.path / ("log.jsonl" if share is None else f"log-{share.name}.jsonl")
+    ends = [event for event in read_events(log) if event.get("event") in ("end", "failed", "stopped")]
+    before, _ = run.count_steps(cohorts)
+    try:
+        yield
+    except DeviceLost as error:
+        if ends and ends[-1].get("error") == DeviceLost.__name__ and run.count_steps(cohorts)[0] == before:
+            raise RunFailed(
+                f"{error}\n  The process before this one lost it too, and nothing was made since: a third would hardly "
+                "do better. Another device may, a smaller batch_size, or an experiment without what it is at.",
+                error.details,
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
 def _end_noted(run: Run) -> Iterator[None]:
     """Note in the log how it ended, if not well: whoever says nothing is taken for killed."""
     try:
@@ -213,7 +236,7 @@ def _end_noted(run: Run) -> Iterator[None]:
                 "details": traceback.format_exc(),
             }
         with contextlib.suppress(Exception):  # such as a full disk, of which the error itself tells
-            run.log(event, **said)
+            run.log(event, error=type(error).__name__, **said)
         raise
 
 
