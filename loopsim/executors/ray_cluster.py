@@ -218,7 +218,7 @@ def connected(options: RayOptions) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"no Ray cluster at {options.address or 'RAY_ADDRESS'}: {first[:300]}\n  Is it up (ray status --address …)? "
+            f"no Ray cluster at {options.address or 'RAY_ADDRESS'}: {first[:300]}\n  Is it up (ray status)? "
             "Newer ones ask for a token, which every process must have: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
             "~/.ray/auth_token as on its head. `--address local` begins a cluster on this machine"
         ) from None
