@@ -109,14 +109,9 @@ def endpoint_clusters(
         raise ValueError(
             f"alpha is {alpha} and n_nulls {n_nulls}; alpha must lie between 0 and 1, n_nulls be 1/alpha - 1 or more"
         )
-    codes = as_codes(prompts, count, "prompts")
     tried = _usable(ks, x)
     rng = np.random.default_rng(seed)
-    chosen = _one_each(codes, rng)
-    if chosen.size > max_prompts:
-        chosen = np.sort(rng.choice(chosen, max_prompts, replace=False))
-    if chosen.size < _FEWEST:
-        raise ValueError(f"end has {chosen.size} prompts; clusters need at least {_FEWEST}")
+    chosen = _tested(as_codes(prompts, count, "prompts"), max_prompts, rng)
     sign = signature(
         "endpoint_clusters",
         {
@@ -130,12 +125,7 @@ def endpoint_clusters(
             "seed": seed,
         },
     )
-    # scikit-learn's k-means, with its greedy seeding, finds better clusters than the fast one of the nulls.
-    fits = [np.asarray(KMeans(k, n_init=4, random_state=seed).fit(x).labels_, dtype=np.intp) for k in tried]
-    scores = mean_silhouettes(x, fits)
-    best = int(np.argmax(scores)) if fits else 0
-    best_k = tried[best] if fits else 1
-    labels = fits[best] if fits else np.zeros(count, dtype=np.intp)
+    scores, best_k, labels = _best_fit(x, tried, seed)
     centres = _unit(np.stack([x[labels == j].sum(axis=0) for j in range(best_k)]))
     grid = tuple(k for k in _TEST_KS if k <= chosen.size // 3)
     p_gaussian, gaps, errors, why = _against_gaussians(_in_span(x[chosen]), grid, n_nulls, rng)
@@ -151,6 +141,27 @@ def endpoint_clusters(
         tried, scores, best_k, labels, centres, gaps, errors, grid,
         p_gaussian, p_start, clustered, int(chosen.size), sign, why,
     )  # fmt: skip
+
+
+def _tested(codes: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    """The rows that the tests use: one of each prompt, at random, of no more than so many prompts."""
+    chosen = _one_each(codes, rng)
+    if chosen.size > most:
+        chosen = np.sort(rng.choice(chosen, most, replace=False))
+    if chosen.size < _FEWEST:
+        raise ValueError(f"end has {chosen.size} prompts; clusters need at least {_FEWEST}")
+    return chosen
+
+
+def _best_fit(x: FloatArray, ks: Sequence[int], seed: int) -> tuple[tuple[float, ...], int, IntArray]:
+    """The silhouette of each k, the k of the largest, and its labels; one cluster of all where there is no k."""
+    # scikit-learn's k-means, with its greedy seeding, finds better clusters than the fast one of the nulls.
+    fits = [np.asarray(KMeans(k, n_init=4, random_state=seed).fit(x).labels_, dtype=np.intp) for k in ks]
+    scores = mean_silhouettes(x, fits)
+    if not fits:
+        return scores, 1, np.zeros(len(x), dtype=np.intp)
+    best = int(np.argmax(scores))
+    return scores, ks[best], fits[best]
 
 
 def silhouette(x: ArrayLike, labels: ArrayLike) -> float:

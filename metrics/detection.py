@@ -92,15 +92,8 @@ def hidden_survival(
         Baum et al. (1970), forward and backward; MacKenzie et al. (2003), occupancy with imperfect
         detection; White (1982).
     """
-    seen = np.asarray(detected)
-    if seen.dtype != bool or seen.ndim != 2 or seen.size == 0:
-        raise ValueError(f"detected must be booleans (n, T) and not empty; it is {seen.dtype} of {seen.shape}")
+    seen = _checked(detected, miss, false_alarm)
     count, points = seen.shape
-    if points < 3:
-        raise ValueError(f"detected has {points} iterations; errors and losses are told apart from 3 on")
-    for name, share in (("miss", miss), ("false_alarm", false_alarm)):
-        if share is not None and not 0 < share < 0.5:
-            raise ValueError(f"{name} must lie between 0 and 0.5; it is {share}")
     codes = as_codes(prompts, count, "prompts")
     level = as_confidence(confidence)
     model = _Model.build(seen, breaks, initially_present, miss, false_alarm)
@@ -132,6 +125,18 @@ def hidden_survival(
         survival, low, high, tuple(rates[:b]), model.blocks, rates[b], rates[b + 1], rates[b + 2],
         model.present(theta), converged,
     )  # fmt: skip
+
+
+def _checked(detected: ArrayLike, miss: float | None, false_alarm: float | None) -> NDArray[np.bool_]:
+    seen = np.asarray(detected)
+    if seen.dtype != bool or seen.ndim != 2 or seen.size == 0:
+        raise ValueError(f"detected must be booleans (n, T) and not empty; it is {seen.dtype} of {seen.shape}")
+    if seen.shape[1] < 3:
+        raise ValueError(f"detected has {seen.shape[1]} iterations; errors and losses are told apart from 3 on")
+    for name, share in (("miss", miss), ("false_alarm", false_alarm)):
+        if share is not None and not 0 < share < 0.5:
+            raise ValueError(f"{name} must lie between 0 and 0.5; it is {share}")
+    return seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -107,19 +107,20 @@ def import_run(
             "iterations": max(track.last - track.first for track in found.tracks.values()),
             "embedders": list(dict.fromkeys(one.embedder for one in writer.vectors if one.size)),
         }
+        options = {"half_steps": half_steps, "allow_gaps": allow_gaps, "modality": modality, "ignore": [*ignore]}
         manifest = {
-            "source": str(path),
-            "files": [
-                {"file": str(file.relative_to(table.folder)), "sha256": sha256(file), "bytes": file.stat().st_size}
-                for file in table.files()
-            ],
-            "when": begun,
-            "columns": chosen.described(),
-            "options": {"half_steps": half_steps, "allow_gaps": allow_gaps, "modality": modality, "ignore": [*ignore]},
-            "rows": found.rows,
-            "notices": say.lines,
-        }
+            "source": str(path), "files": _files_of(table), "when": begun, "columns": chosen.described(),
+            "options": options, "rows": found.rows, "notices": say.lines,
+        }  # fmt: skip
         return run.finish(trajectories, experiment, manifest, provenance.collect(()))
+
+
+def _files_of(table: Source) -> list[dict[str, object]]:
+    """What every file of the source is, for the manifest."""
+    return [
+        {"file": str(file.relative_to(table.folder)), "sha256": sha256(file), "bytes": file.stat().st_size}
+        for file in table.files()
+    ]
 
 
 class _Notices:

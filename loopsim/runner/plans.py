@@ -68,14 +68,7 @@ def run_plan(
         DeviceLost: the device is of no use to this process any more.
     """
     specs = [spec for condition in plan.conditions for spec in condition.chain]
-    hosted = next((spec.model for spec in specs if is_hosted(spec.model)), None)
-    if executor is not None and hosted is not None:
-        raise UsageError(
-            f"{hosted} is hosted: it waits for its service and not for this machine, and no cluster makes it faster; "
-            "leave out --executor"
-        )
-    if max_cost is not None and share is not None:
-        raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
+    _check_hosted(specs, executor, max_cost, share)
     there = standing(out, plan)
     if there is not None:
         check_again(plan, _known_embedders(there), max_cost)
@@ -94,9 +87,8 @@ def run_plan(
     with carrying_out(run, plan, share), _end_noted(run):
         spans = unfinished(plan, run, share, pictures=seam is not carry_on)
         if spans:
-            for spec in specs:
-                if is_hosted(spec.model):
-                    endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
+            for spec in filter(_is_hosted, specs):
+                endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
             job = _begun(plan, run, spans, seam, threads, share)
             pool = pool or ModelPool(device)
             pool.commits = provenance.commits_in(run.manifest)
@@ -106,6 +98,24 @@ def run_plan(
         # Also where nothing was to be done: a writer that was killed at the very end may have left it undone.
         run.compact([cohort.id for cohort in share.of(plan.cohorts)] if share else None)
     return run
+
+
+def _is_hosted(spec: ModelSpec) -> bool:
+    return is_hosted(spec.model)
+
+
+def _check_hosted(
+    specs: Sequence[ModelSpec], executor: Executor | None, max_cost: float | None, share: Share | None
+) -> None:
+    """Refuse a cluster for hosted models, which gain nothing by it, and a limit of cost where several spend at once."""
+    hosted = next(filter(_is_hosted, specs), None)
+    if executor is not None and hosted is not None:
+        raise UsageError(
+            f"{hosted.model} is hosted: it waits for its service and not for this machine, and no cluster makes it "
+            "faster; leave out --executor"
+        )
+    if max_cost is not None and share is not None:
+        raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
 
 
 def _check_placements(specs: Sequence[ModelSpec], device: str) -> None:
