@@ -21,8 +21,8 @@ from loopsim.models import load_embedder, unread
 from loopsim.models.base import Embedder
 from loopsim.provenance import describe_embedder
 from loopsim.store import Run, checksums
+from loopsim.store.embedders import GIVEN, made_folder
 from loopsim.store.frames import each_once
-from loopsim.store.run import GIVEN
 from loopsim.store.shards import (
     Shard,
     list_shards,
@@ -58,7 +58,7 @@ def embed_run(run: Run, name: str, device: str = "auto", on_load: Callable[[str]
         UsageError: the run is of imported vectors only.
         StoreError: the disk is full or refuses.
     """
-    folder = run.folder_of_embedder(name)
+    folder = made_folder(run.path, name)
     if (folder / GIVEN).exists():
         return 0
     remove_leftovers(folder)
@@ -94,7 +94,7 @@ def embed_phrases(run: Run, name: str, phrases: Sequence[str], device: str = "au
         ModelError: the embedder is unknown or cannot be loaded.
         StoreError: the disk is full or refuses.
     """
-    path = run.folder_of_embedder(name) / "phrases.parquet"
+    path = made_folder(run.path, name) / "phrases.parquet"
     known: dict[str, NDArray[np.float32]] = {}
     if path.exists():
         with reading(path):

@@ -31,6 +31,7 @@ from loopsim.plan import Plan, make_plan
 from loopsim.records import ModelSpec, Step
 from loopsim.runner import run_plan
 from loopsim.store import create_run, shards
+from loopsim.store.embedders import made_folder
 from loopsim.store.tables import embedding_table
 from metrics import diversity
 
@@ -305,7 +306,7 @@ def large(trajectories: int, iterations: int) -> dict[str, float]:
     encoded = [images.encode(p, "webp") for p in PICTURES[:16]]
     with tempfile.TemporaryDirectory() as folder:
         run = create_run(Path(folder) / "run", plan, {})
-        vectors = run.folder_of_embedder("mock")
+        vectors = made_folder(run.path, "mock")
         rng = np.random.default_rng(0)
         for cohort in plan.cohorts:
             ids = [t.id for t in cohort.trajectories]

@@ -18,6 +18,7 @@ from loopsim.models import load_embedder
 from loopsim.models.embedder_kinds import hub_of, open_clip_source
 from loopsim.runner import ModelPool, run_plan
 from loopsim.store import Run, open_run
+from loopsim.store.embedders import folder_of
 from tests import tiny_embedders as tiny
 from tests.test_embedders import directory
 from tests.test_generators_pinned import FIRST, SECOND, put
@@ -63,7 +64,7 @@ def test_a_run_keeps_the_commit_of_its_embedder_when_the_branch_moves(kind, dire
     put("owner/judge", second, SECOND)
     longer = carried_out(planned, out, 3, "owner/judge")
     assert longer.manifest["provenance"]["embedders"] == [said]
-    assert json.loads((longer.folder_of_embedder("owner/judge") / "weights.json").read_text())["commit"] == FIRST
+    assert json.loads((folder_of(longer.path, "owner/judge") / "weights.json").read_text())["commit"] == FIRST
     with longer.writing():
         embed_run(longer, str(first), "cpu")
         embed_run(longer, str(second), "cpu")
@@ -105,7 +106,7 @@ def test_an_embedder_that_is_nowhere_is_refused_before_anything_is_made(put, pla
 def test_vectors_of_another_commit_are_made_again_with_the_runs(directory, put, planned, out):
     put("owner/judge", directory("dinov2"), FIRST)
     run = carried_out(planned, out, 2, "owner/judge")
-    path = run.folder_of_embedder("owner/judge") / "weights.json"
+    path = folder_of(run.path, "owner/judge") / "weights.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": SECOND}))
     with run.writing():
         assert embed_run(run, "owner/judge", "cpu") == 3  # the start and two iterations, all of them
@@ -117,7 +118,7 @@ def as_before_commits(run: Run) -> None:
     manifest = json.loads((run.path / "manifest.json").read_text())
     manifest["provenance"].pop("embedders")
     (run.path / "manifest.json").write_text(json.dumps(manifest))
-    (run.folder_of_embedder("owner/judge") / "weights.json").write_text('{"location": "owner/judge"}')
+    (folder_of(run.path, "owner/judge") / "weights.json").write_text('{"location": "owner/judge"}')
 
 
 def test_a_finished_run_from_before_commits_were_kept_asks_nobody(directory, put, planned, out, tmp_path):

@@ -13,6 +13,7 @@ from loopsim.embed import embed_run
 from loopsim.measure import measure_run, number, summaries
 from loopsim.report.figures import draw
 from loopsim.runner import run_plan
+from loopsim.store.embedders import folder_of
 from metrics import diversity
 
 
@@ -125,7 +126,7 @@ def test_one_start_has_values_where_it_can_and_reasons_where_it_cannot(planned, 
 
 def test_vectors_of_other_weights_are_made_anew(measured):
     run, _ = measured
-    folder = run.folder_of_embedder("mock")
+    folder = folder_of(run.path, "mock")
     (folder / "weights.json").write_text('{"weights": "other"}')
     assert embed_run(run, "mock") == 14 * 11
     assert len(run.embeddings()) == 14 * (11 + 10)

@@ -25,6 +25,7 @@ from loopsim.exchange.selection import select, step_tables
 from loopsim.plan import Plan
 from loopsim.runner import Progress, run_plan
 from loopsim.store import Run, Share, create_run, open_run
+from loopsim.store.embedders import made_folder
 from loopsim.store.manifest import manifest_checksum
 from loopsim.store.shards import write_shard
 from loopsim.store.spans import in_words, joined, missing, runs_of
@@ -643,6 +644,16 @@ def test_damaged_vectors_are_found_and_made_again(run, whole, plan, harm):
     assert (then[2][order[0]] == now[2][order[1]]).all()
 
 
+def test_vectors_that_nobody_says_whose_they_are_are_told_by_every_reader(run):
+    (run / "embeddings" / "mock" / "name.txt").unlink()
+    for read in (open_run(run).embeddings, open_run(run).embedder_names):
+        with pytest.raises(
+            StoreError, match=r"name.txt: damaged or unreadable.*\n.*`loopsim verify DIR` says what is hit"
+        ):
+            read()
+    assert [(f.file, f.message) for f in verify_run(run).findings] == [("embeddings/mock/name.txt", "is missing")]
+
+
 def test_a_file_of_vectors_that_is_gone_is_missed(run, plan):
     path = vectors_of(run)
     path.unlink()
@@ -653,7 +664,7 @@ def test_a_file_of_vectors_that_is_gone_is_missed(run, plan):
 
 def test_vectors_are_looked_at_a_cohort_at_a_time(planner, tmp_path):
     run = run_plan(planner(iterations=1, cohort=1), tmp_path / "run")
-    folder, size = run.folder_of_embedder("large"), 1 << 18
+    folder, size = made_folder(run.path, "large"), 1 << 18
     for cohort, (member,) in run.cohorts.items():
         vectors = np.full((2, size), size**-0.5, dtype=np.float32)
         write_shard(folder, cohort, 0, 1, embedding_table([member] * 2, [0, 1], "text", vectors))

@@ -20,6 +20,7 @@ from loopsim.measure.redraws import first_told, told_since
 from loopsim.measure.rows import COSTLY, Row, bare, depending, guarded, missing, row
 from loopsim.states import States
 from loopsim.store import Run
+from loopsim.store.embedders import folder_of
 from loopsim.store.shards import reading, storing, write_bytes, write_table
 from metrics import attractors, codebook, entropy, jackknife, recurrence
 from metrics.result import undefined
@@ -129,7 +130,7 @@ def find_motifs(
 
 
 def _file(run: Run, embedder: str, modality: str, suffix: str) -> Path:
-    return run.path / "motifs" / f"{run.folder_of_embedder(embedder).name}-{modality}{suffix}"
+    return run.path / "motifs" / f"{folder_of(run.path, embedder).name}-{modality}{suffix}"
 
 
 def keep(run: Run, states: States, motifs: Motifs) -> None:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from loopsim.errors import UsageError
 from loopsim.records import Step
 from loopsim.store import shards
-from loopsim.store.run import FORMAT_VERSION, GIVEN, Run, open_run
+from loopsim.store.embedders import GIVEN, made_folder
+from loopsim.store.run import FORMAT_VERSION, Run, open_run
 from loopsim.store.tables import STORED_SCHEMA, embedding_table, steps_to_table
 
 _ROOM = 128 << 20
@@ -135,7 +136,7 @@ class ImportedRun:
     def add_vector(self, embedder: str, cohort: str, key: tuple[str, int, str], vector: NDArray[np.float32]) -> None:
         """Write a unit vector, shape (d,), of a (trajectory, t, modality)."""
         if (embedder, cohort) not in self._vectors:
-            folder = Run(self.path, {}, {}).folder_of_embedder(embedder)
+            folder = made_folder(self.path, embedder)
             # What was given cannot be made again: `embed_run` leaves such a folder alone.
             shards.write_bytes(folder / GIVEN, b'{"given": true}')
             schema = _vector_table([(key, vector)]).schema

@@ -22,7 +22,7 @@ from loopsim import __version__
 from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
-from loopsim.store import journal, lock, shards
+from loopsim.store import embedders, journal, lock, shards
 from loopsim.store.frames import frame, rows
 from loopsim.store.manifest import manifest_bytes
 from loopsim.store.membership import check_cohorts, check_known, check_table
@@ -36,8 +36,6 @@ FORMAT_VERSION = 1
 START_COLUMNS = "start_columns"
 """Key of the metadata of the trajectories' table: a JSON list of the columns that tell of the starts."""
 _LOG = "log.jsonl"
-GIVEN = "given.json"
-"""Lies beside vectors that were imported, which no embedder of ours can make again."""
 
 
 class Run:
@@ -155,17 +153,14 @@ class Run:
 
     def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
         """Columns trajectory_id, t, modality, embedder, vector (float32 arrays), for one embedder or all."""
-        folder = self.path / "embeddings"
-        there = sorted(p.name for p in folder.glob("*")) if folder.is_dir() else []
-        names = [name for name in there if embedder in (None, self._embedder_name(name))]
         frames = []
-        for name in names:
-            found = self._shards_in(folder / name)
-            if found:
-                with shards.reading(folder / name):
+        for name, folder in embedders.folders(self.path).items():
+            if embedder in (None, name):
+                found = self._shards_in(folder)
+                with shards.reading(folder):
                     table = rows(found, None, None)
-                self._check_vectors(folder / name, table)
-                frames.append(table.to_pandas().assign(embedder=self._embedder_name(name)))
+                self._check_vectors(folder, table)
+                frames.append(table.to_pandas().assign(embedder=name))
         if not frames:
             return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
         joined: pd.DataFrame = pd.concat(frames, ignore_index=True)
@@ -173,13 +168,11 @@ class Run:
 
     def embedder_names(self) -> list[str]:
         """The embedders that there are vectors of, in alphabetical order."""
-        folder = self.path / "embeddings"
-        there = sorted(p.name for p in folder.glob("*") if shards.list_shards(p)) if folder.is_dir() else []
-        return sorted(self._embedder_name(name) for name in there)
+        return sorted(embedders.folders(self.path))
 
     def modalities(self, embedder: str) -> list[str]:
         """What an embedder has vectors of: `image`, `text`, in this order."""
-        folder = self._embeddings_of(embedder)
+        folder = embedders.folder_of(self.path, embedder)
         paths = [str(s.path) for s in shards.list_shards(folder)]
         if not paths:
             return []
@@ -197,7 +190,7 @@ class Run:
             modality: `image` or `text`.
             trajectories: ids of those wanted, so that only the files of their cohorts are read; all where None.
         """
-        folder = self._embeddings_of(embedder)
+        folder = embedders.folder_of(self.path, embedder)
         wanted = ds.field("modality") == modality
         found = self._shards_in(folder)
         if trajectories is not None:
@@ -413,22 +406,6 @@ class Run:
     def writer(self) -> lock.Holder:
         """Who is writing to the run now, or died while writing to it."""
         return lock.holder(self.path)
-
-    def folder_of_embedder(self, name: str) -> Path:
-        """Where the embeddings of an embedder are; names with slashes get a folder name that has none."""
-        folder = self._embeddings_of(name)
-        if not (folder / "name.txt").exists():
-            with shards.storing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            shards.write_bytes(folder / "name.txt", name.encode())
-        return folder
-
-    def _embeddings_of(self, name: str) -> Path:
-        safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
-        return self.path / "embeddings" / (safe if safe == name else f"{safe}-{digest([name], 6)}")
-
-    def _embedder_name(self, folder: str) -> str:
-        return (self.path / "embeddings" / folder / "name.txt").read_text(encoding="utf-8")
 
 
 def open_run(path: Path | str) -> Run:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from loopsim.store import Run, checksums
 from loopsim.store.checksums import FileSum
+from loopsim.store.embedders import GIVEN
 from loopsim.store.frames import each_once
-from loopsim.store.run import GIVEN
 from loopsim.store.shards import Shard, list_shards, shard_at
 from loopsim.store.spans import runs_of
 from loopsim.verify.gaps import lost_files

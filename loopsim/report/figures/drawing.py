@@ -23,6 +23,7 @@ from loopsim.report import motifs
 from loopsim.report.lines import key_columns, value_in_words
 from loopsim.states import States
 from loopsim.store import Run
+from loopsim.store.embedders import folder_of
 from loopsim.store.shards import reading
 
 MODALITIES = ("image", "text")
@@ -233,7 +234,7 @@ class Source:
         Raises:
             NothingToDraw: none were measured.
         """
-        folder = self.run.folder_of_embedder(self.embedder).name
+        folder = folder_of(self.run.path, self.embedder).name
         if not (self.run.path / "motifs" / f"{folder}-{modality}.parquet").exists():
             raise NothingToDraw(
                 f"{self.path}: no motifs of {modality}s by {self.embedder!r} are stored; `loopsim measure {self.path}`"
