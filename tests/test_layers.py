@@ -21,7 +21,7 @@ LAYERS = (
     {"loopsim.models", "loopsim.store"},
     {"loopsim.provenance", "loopsim.engine"},
     {"loopsim.executors"},
-    {"loopsim.runner", "loopsim.embed", "loopsim.exchange", "loopsim.states", "loopsim.prompts"},
+    {"loopsim.runner", "loopsim.embed", "loopsim.exchange", "loopsim.states", "loopsim.prompts", "loopsim.rehearsal"},
     {"loopsim.measure", "loopsim.verify"},
     {"loopsim.compare", "loopsim.certify", "loopsim.power", "loopsim.cite", "loopsim.costs"},
     {"loopsim.report"},
