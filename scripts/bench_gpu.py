@@ -3,7 +3,8 @@
 Run as `scripts/bench gpu`. Weights are random (`gpu_shapes.py`): the arithmetic is that of the trained models, and
 captions run to their full length, since random weights hardly ever end a sentence. It needs nobody to watch it: what
 fails is noted and left out, and the results are written after every measurement, so that a run that is stopped leaves
-what it had. `scripts/bench gpu --tiny` tries the script on a CPU.
+what it had. `--minutes 9` leaves out what does not fit into that: whole loops get smaller, and what is compiled comes
+last. `scripts/bench gpu --tiny` tries the script on a CPU.
 
 - `drawing`, `describing`: pictures and captions a second by batch size, with the rows a call really had (adapters
   halve them where memory is short), and the share that this is of the device's peak: operations counted by torch.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -29,7 +31,9 @@ import bench_loop as loops  # the scripts beside this one
 import gpu_shapes as shapes
 import numpy as np
 import torch
-from gpu_report import Found, Report, attempt, tell
+from arguments import positive
+from gpu_report import Found, Report, Until, attempt, tell
+from gpu_timing import expected, operations, seconds, share_of_peak
 
 from loopsim.catalog import settings_of
 from loopsim.embed import embed_run
@@ -43,8 +47,6 @@ from loopsim.records import ModelSpec
 from loopsim.runner import run_plan
 
 ROOT = Path(__file__).resolve().parent.parent
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bfloat16 operations a second by the makers' data sheets."""
 PROMPT = " ".join(shapes.WORDS[:40])
 
 
@@ -60,8 +62,8 @@ class Sizes:
     side: int = 1024
     """Pixels of the pictures that are described."""
     trajectories: int | None = None
-    """Of the loop; None is as many as the best batch of captions."""
-    alone: int = 2
+    """Of the loop; None is as many as the best batch of captions, or as there is time for."""
+    alone: int = 1
     """Trajectories of the notebook, which are timed before and after loopsim."""
     iterations: int = 3
     dtype: str = "bfloat16"
@@ -69,40 +71,17 @@ class Sizes:
 
 
 TINY = Sizes((1, 2), (1, 2), 2, 5, 32, 3, 1, 2, "float32", "cpu")
+ENDS = {"drawing": 0.4, "describing": 0.55, "loop": 0.85, "drawing_compiled": 0.95, "describing_compiled": 1.0}
+"""At which share of the time each part is to end, where there is a limit; building and loading count too."""
+_LOADING, _COMPILING = 60.0, 60.0
+"""Seconds that hashing and loading all models, and compiling one, take at least."""
 
 
 # ---- one model ---------------------------------------------------------------------------------------------------
 
 
-def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Median of some calls after one to warm up."""
-    found = []
-    for _ in range(rounds + 1):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - started)
-    return statistics.median(found[1:])
-
-
 def spec_of(role: Any, path: Path, **settings: Any) -> ModelSpec:
     return ModelSpec(role, str(path), settings_of(role, str(path), settings), 1)
-
-
-def operations(call: Callable[[], object]) -> float:
-    """Floating-point operations of a call, counted by torch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return float(counter.get_total_flops())
-
-
-def share_of_peak(count: float | None, took: float) -> float | None:
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    peak = next((value for key, value in PEAK.items() if key in name), None)
-    return None if peak is None or count is None else count / took / peak
 
 
 Rows = Callable[[int], Sequence[Any]]
@@ -128,12 +107,29 @@ def at_size(model: Any, rows: Rows, batch: int, rounds: int, unit: str, count: f
 
 def sweep(
     keep: Callable[[Found], Found], model: Any, rows: Rows, batches: Sequence[int], rounds: int, unit: str, what: str,
-    count: float | None = None,
+    count: float | None = None, until: Until | None = None, rate: float | None = None,
 ) -> Found:  # fmt: skip
-    """`at_size` for every batch size, on one loaded model; after one that memory is too short for, no larger one."""
+    """`at_size` for every batch size, on one loaded model; after one that memory is too short for, no larger one.
+
+    Args:
+        keep: called with what is found so far.
+        model: loaded.
+        rows: has it make so many.
+        batches: sizes, from small to large.
+        rounds: calls of each.
+        unit: name of the rate.
+        what: name of the part.
+        count: operations of a row.
+        until: when it is to end.
+        rate: rows a second that are expected of the first size; None is nothing known, and no time asked for.
+    """
     found: Found = {str(batch): {"skipped": "not reached"} for batch in batches}
     full = None
     for batch in batches:
+        late = until.too_late(expected(batch / rate, rounds)) if until and rate else None
+        if late is not None:
+            found[str(batch)] = late
+            continue
         if full is not None:
             found[str(batch)] = {"skipped": f"memory was too short for {full} rows already"}
             continue
@@ -141,6 +137,7 @@ def sweep(
             f"{what}, batch {batch}", lambda batch=batch: at_size(model, rows, batch, rounds, unit, count)
         )
         full = found[str(batch)].get("out_of_memory_at")
+        rate = found[str(batch)].get(unit, rate)
         keep(found)
     return keep(found)
 
@@ -151,62 +148,74 @@ def best(found: Found, key: str) -> int:
     return max(done, key=lambda batch: done[batch]) if done else 1
 
 
+def rate_at(found: Found, unit: str, batch: int) -> float | None:
+    """Rows a second at a batch size; None where it was not measured."""
+    rate = found.get(str(batch), {})
+    return rate.get(unit) if isinstance(rate, dict) else None
+
+
 def counted(rows: Rows) -> float | None:
     """Operations of one row, counted once: they are in proportion to the rows, and a compiled model hides them."""
     found = attempt("operations of a row", lambda: {"operations": operations(lambda: rows(1))})
     return found.get("operations")
 
 
-def drawing(report: Report, path: Path, sizes: Sizes, rounds: int) -> None:
-    """Pictures a second by batch size, and compiled at the best one."""
-    count = None
-    for part, compiled in (("drawing", False), ("drawing_compiled", True)):
-        if compiled and sizes.device == "cpu":
-            report.keep(part, {"skipped": "not on a CPU: compiling takes longer than the bench"})
-            continue
-
-        def one(part: str = part, compiled: bool = compiled) -> Found:
-            nonlocal count
-            settings = {"steps": sizes.steps, "guidance": 5.0, "dtype": sizes.dtype, "compile": compiled or None}
-            model = load_generator(spec_of("generator", path, **settings), sizes.device)
-
-            def rows(n: int) -> Sequence[Any]:
-                return model.generate([PROMPT] * n, list(range(n)))
-
-            if not compiled:
-                count = counted(rows)
-            batches = (best(report.found["drawing"], "images_per_s"),) if compiled else sizes.drawing
-            return sweep(
-                lambda found: report.keep(part, found), model, rows, batches, rounds, "images_per_s", part, count
-            )
-
-        report.keep(part, attempt(part, one))
+def drawing(report: Report, path: Path, sizes: Sizes, rounds: int, until: Until, compiled: bool = False) -> None:
+    """Pictures a second by batch size; compiled, at the best one."""
+    settings = {"steps": sizes.steps, "guidance": 5.0, "dtype": sizes.dtype, "compile": compiled or None}
+    _swept(
+        report, "drawing", sizes.drawing, rounds, until, compiled,
+        lambda: load_generator(spec_of("generator", path, **settings), sizes.device),
+        lambda model, n: model.generate([PROMPT] * n, list(range(n))),
+    )  # fmt: skip
 
 
-def describing(report: Report, path: Path, sizes: Sizes, rounds: int) -> None:
-    """Captions a second by batch size, with temperature and top-p per row, and compiled at the best one."""
+def describing(report: Report, path: Path, sizes: Sizes, rounds: int, until: Until, compiled: bool = False) -> None:
+    """Captions a second by batch size, with temperature and top-p per row; compiled, at the best one."""
     rng, most = np.random.default_rng(0), max(sizes.describing)
     pictures = [rng.integers(0, 256, (sizes.side, sizes.side, 3), dtype=np.uint8) for _ in range(most)]
+    settings = {"max_new_tokens": sizes.tokens, "temperature": 0.7, "dtype": sizes.dtype}
 
-    def both() -> Found:
-        settings = {"max_new_tokens": sizes.tokens, "temperature": 0.7, "dtype": sizes.dtype}
+    def load() -> Any:
         model: Any = load_captioner(spec_of("captioner", path, **settings), sizes.device)
+        if compiled:  # on a GPU, transformers compiles the writing of a token where the cache is static
+            model.model.generation_config.cache_implementation = "static"
+        return model
+
+    _swept(
+        report, "describing", sizes.describing, rounds, until, compiled, load,
+        lambda model, n: model.describe(pictures[:n], list(range(n))),
+    )  # fmt: skip
+
+
+UNITS = {"drawing": "images_per_s", "describing": "captions_per_s"}
+
+
+def _swept(
+    report: Report, kind: str, sizes: Sequence[int], rounds: int, until: Until, compiled: bool,
+    load: Callable[[], Any], call: Callable[[Any, int], Sequence[Any]],
+) -> None:  # fmt: skip
+    """A model loaded and swept; compiled, at the batch size that was the best without, if there is time."""
+    part, unit, eager = f"{kind}_compiled" if compiled else kind, UNITS[kind], report.found.get(kind, {})
+
+    def one() -> Found:
+        at = best(eager, unit)
+        rate = rate_at(eager, unit, at) if compiled else None
+        late = until.too_late(_COMPILING + (expected(at / rate, rounds) if rate else 0)) if compiled else None
+        if late is not None:
+            return late
+        model = load()
 
         def rows(n: int) -> Sequence[Any]:
-            return model.describe(pictures[:n], list(range(n)))
+            return call(model, n)
 
-        common, count = (rounds, "captions_per_s"), counted(rows)
-        eager = sweep(
-            lambda found: report.keep("describing", found), model, rows, sizes.describing, *common, "describing", count
-        )
-        # On a GPU, transformers compiles the writing of a token where the cache is static; on a CPU it does not.
-        model.model.generation_config.cache_implementation = "static"
-        part, batch = "describing_compiled", best(eager, "captions_per_s")
-        return sweep(lambda found: report.keep(part, found), model, rows, (batch,), *common, part, count)
+        count = eager.get(str(at), {}).get("operations_per_row") if compiled else counted(rows)
+        return sweep(
+            lambda found: report.keep(part, found), model, rows, (at,) if compiled else sizes, rounds, unit, part,
+            count, until, rate,
+        )  # fmt: skip
 
-    failed = attempt("describing", both)
-    for part in ("describing", "describing_compiled"):
-        report.keep(part, report.found.get(part, failed))
+    report.keep(part, attempt(part, one))
 
 
 # ---- whole loops -------------------------------------------------------------------------------------------------
@@ -252,9 +261,25 @@ def notebook(bench: loops.Bench) -> tuple[float, loops.Made]:
         return time.perf_counter() - started, bench.made
 
 
-def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], threads: int) -> Found:
-    """Steps a second of a whole loop, what it costs over the bare calls, and against the notebook's way."""
-    n, pool = sizes.trajectories or max(batches), ModelPool(sizes.device)
+def members(found: Found, sizes: Sizes, batches: tuple[int, int], left: float) -> int:
+    """How many trajectories whole loops have time for: whole batches of pictures, at least one."""
+    most = sizes.trajectories or max(batches)
+
+    def step(*at: int) -> float:
+        rates = [rate_at(found[kind], UNITS[kind], n) for kind, n in zip(UNITS, at, strict=True)]
+        return sum(1 / rate for rate in rates if rate)
+
+    alone = (1 + 2 * sizes.alone * sizes.iterations) * step(1, 1)
+    together = (sizes.iterations + 1) * step(*batches)  # one to warm up
+    if sizes.trajectories or not together or math.isinf(left):
+        return most
+    rows = int((left - _LOADING - alone) / together)
+    return max(batches[0], min(most, rows - rows % batches[0]))
+
+
+def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], n: int, threads: int) -> Found:
+    """Steps a second of whole loops, what they cost over the bare calls, and against the notebook's way."""
+    pool = ModelPool(sizes.device)
 
     def bench(members: int, iterations: int) -> loops.Bench:
         return loops.Bench(plan_of(folders, sizes, batches, members, iterations), pool, str(folders[2]), sizes.device)
@@ -302,10 +327,11 @@ def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], thr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="the same classes small, for a try on a CPU")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--minutes", type=float, help="in which to be done, but for a call that is under way")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "gpu-shapes", help="where the weights are put")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "gpu.json")
-    args = parser.parse_args()
+    args, began = parser.parse_args(), time.monotonic()
     if not args.tiny and not torch.cuda.is_available():
         raise SystemExit("no GPU here: nothing was measured (a try on a CPU: scripts/bench gpu --tiny)")
     sizes, threads = (TINY, 1) if args.tiny else (Sizes(), usable_cpus())
@@ -320,11 +346,20 @@ def main() -> None:
 
         missing[folder.name] = attempt(f"building {folder.name}", built).get("skipped")
     report.keep("built", {name: why or "built" for name, why in missing.items()})
-    drawing(report, folders[0], sizes, args.rounds)
-    describing(report, folders[1], sizes, args.rounds)
+
+    until = {p: Until(began + 60 * args.minutes * end if args.minutes else math.inf) for p, end in ENDS.items()}
+    drawing(report, folders[0], sizes, args.rounds, until["drawing"])
+    describing(report, folders[1], sizes, args.rounds, until["describing"])
     found = report.found
     batches = best(found["drawing"], "images_per_s"), best(found["describing"], "captions_per_s")
-    report.keep("loop", attempt("loop", lambda: looping(folders, sizes, batches, threads)))
+    n = members(found, sizes, batches, until["loop"].left)
+    late = until["loop"].too_late(0)
+    report.keep("loop", late or attempt("loop", lambda: looping(folders, sizes, batches, n, threads)))
+    if sizes.device == "cpu":
+        report.keep("drawing_compiled", {"skipped": "not on a CPU: compiling takes longer than the bench"})
+    else:
+        drawing(report, folders[0], sizes, args.rounds, until["drawing_compiled"], compiled=True)
+    describing(report, folders[1], sizes, args.rounds, until["describing_compiled"], compiled=True)
     print(json.dumps(found, indent=1))
     tell(found)
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from arguments import positive  # the script beside this one
 from PIL import Image
 
 from loopsim import images
@@ -246,16 +247,17 @@ def ratios(seconds: dict[str, list[float]]) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trajectories", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=4)
-    parser.add_argument("--cohort", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--trajectories", type=positive, default=64)
+    parser.add_argument("--iterations", type=positive, default=4)
+    parser.add_argument("--cohort", type=positive, default=64)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "loop.json")
     args = parser.parse_args()
     pin(args.threads)
-    seconds, same = measure(postcards_bench(args.trajectories, args.iterations, args.cohort), args.rounds)
-    steps = args.trajectories * args.iterations
+    bench = postcards_bench(args.trajectories, args.iterations, args.cohort)
+    seconds, same = measure(bench, args.rounds)
+    steps = len(bench.plan.trajectories) * args.iterations
     found = ratios(seconds)
     print("| way | seconds, median | steps/s |\n| --- | --- | --- |")
     for name, values in seconds.items():

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from arguments import positive  # the script beside this one
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -123,7 +124,9 @@ def main() -> None:
     """Run the benches that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of the Vendi comparison (each takes minutes)")
+    parser.add_argument(
+        "--rounds", type=positive, default=3, help="rounds of the Vendi comparison (each takes minutes)"
+    )
     parser.add_argument("--small", action="store_true", help="a size for trying the script out")
     arguments = parser.parse_args()
     if arguments.measure:

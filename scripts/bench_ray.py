@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from arguments import positive  # the script beside this one
+
 from loopsim.executors import RayExecutor, RayOptions
 from loopsim.experiment import parse_experiment
 from loopsim.plan import Plan, make_plan
@@ -21,6 +23,9 @@ from loopsim.store import open_run
 
 ROOT = Path(__file__).resolve().parent.parent
 COLOURS, THINGS = ("red", "blue", "green", "white"), ("boat", "house", "tree", "bird", "cat", "car", "flower", "fish")
+
+_MOST = 2 * len(COLOURS) * len(THINGS)
+"""Trajectories that there are starts for."""
 
 
 def plan_of(iterations: int, cohort: int, cohorts: int) -> Plan:
@@ -66,12 +71,14 @@ def pictures(run: Path) -> list[tuple[str, int, bytes | None, str]]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=8)
-    parser.add_argument("--cohort", type=int, default=8, help="trajectories of a cohort")
-    parser.add_argument("--cohorts", type=int, default=8, help="even, so that two workers have as much to do each")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--iterations", type=positive, default=8)
+    parser.add_argument("--cohort", type=positive, default=8, help="trajectories of a cohort, even")
+    parser.add_argument("--cohorts", type=positive, default=8, help="even, so that two workers have as much to do each")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "ray.json")
     given = parser.parse_args()
+    if given.cohort % 2 or given.cohorts % 2 or given.cohort * given.cohorts > _MOST:
+        parser.error(f"--cohort and --cohorts must be even, and not more than {_MOST} trajectories together")
     plan = plan_of(given.iterations, given.cohort, given.cohorts)
     rates: dict[int, list[float]] = {1: [], 2: []}
     made = []

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from arguments import positive  # the script beside this one
 
 from loopsim import images
 from loopsim.executors import writer
@@ -347,11 +348,13 @@ def large(trajectories: int, iterations: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of the large run")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--steps", type=positive, default=1_000_000, help="of the large run, from 1,000 on")
     parser.add_argument("--tiny", action="store_true", help="sizes that measure nothing, for a try")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "store.json")
     args = parser.parse_args()
+    if args.steps < 1000:
+        parser.error(f"--steps {args.steps}: ten conditions need 1000 at least")
     sizes = TINY if args.tiny else Sizes(large=(args.steps // 100, 100))
     found: dict[str, object] = {}
     for part in (throughput, resume, scaling):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,25 @@ def attempt(what: str, call: Callable[[], Found]) -> Found:
     free_memory()  # outside the handler, whose traceback would hold on to what is to be freed
     say(f"{what}: {json.dumps(found)}")
     return found
+
+
+@dataclass(frozen=True)
+class Until:
+    """When a part is to end, so that those after it get their time."""
+
+    at: float = math.inf
+    """As `time.monotonic` counts."""
+
+    @property
+    def left(self) -> float:
+        """Seconds; without a limit no end of them."""
+        return self.at - time.monotonic()
+
+    def too_late(self, needed: float) -> Found | None:
+        """What is noted instead of a measurement that takes about so many seconds; None where there is time."""
+        if needed <= self.left:
+            return None
+        return {"skipped": f"no time: it takes about {needed:.0f} s, and {max(0.0, self.left):.0f} s were left"}
 
 
 @dataclass

@@ -139,6 +139,56 @@ def test_the_bench_for_a_gpu_says_how_many_rows_a_call_really_had(tmp_path, gpu)
     assert gpu.best(found["drawing"], "images_per_s") in (1, 2)
 
 
+def test_what_there_is_no_time_for_is_left_out_of_the_bench_for_a_gpu(tmp_path, gpu, monkeypatch):
+    module: Any = importlib.import_module("gpu_report")
+    report, model, at = gpu.Report(tmp_path / "gpu.json"), Model(room=8), module.time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: at)
+    monkeypatch.setattr(gpu, "seconds", lambda call, rounds: call() or 2.0)
+    gpu.sweep(
+        lambda found: report.keep("drawing", found), model, model.rows, (1, 2, 4, 8), 3, "images_per_s", "drawing",
+        until=gpu.Until(at + 20),
+    )  # fmt: skip
+    found = report.found["drawing"]
+    # A call takes two seconds whatever it has: two rows are expected to take four, and four as long.
+    assert {size: one.get("chunk") for size, one in found.items()} == {"1": 1, "2": 2, "4": 4, "8": 8}
+    gpu.sweep(
+        lambda found: report.keep("drawing", found), model, model.rows, (1, 2, 4, 8), 3, "images_per_s", "drawing",
+        until=gpu.Until(at + 15),
+    )  # fmt: skip
+    assert report.skipped()["drawing, batch 2"] == "no time: it takes about 16 s, and 15 s were left"
+    assert gpu.best(report.found["drawing"], "images_per_s") == 1
+
+
+def test_calls_that_are_long_are_fewer(script, monkeypatch):
+    script("gpu")
+    timing: Any = importlib.import_module("gpu_timing")
+    for each, calls in ((1.0, 4), (6.0, 3), (20.0, 2)):
+        clock, made = [0.0], []
+
+        def call(each=each, clock=clock, made=made):
+            clock[0] += each
+            made.append(each)
+
+        monkeypatch.setattr(timing.time, "perf_counter", lambda clock=clock: clock[0])
+        assert timing.seconds(call, 3) == each
+        assert len(made) == calls
+        assert timing.expected(each, 3) == each * calls
+
+
+def test_whole_loops_on_a_gpu_are_as_large_as_there_is_time_for(gpu):
+    found = {
+        "drawing": {"1": {"images_per_s": 0.5, "chunk": 1}, "8": {"images_per_s": 1.0, "chunk": 8}},
+        "describing": {"1": {"captions_per_s": 0.5, "chunk": 1}, "64": {"captions_per_s": 20.0, "chunk": 64}},
+    }
+    assert gpu.members(found, gpu.Sizes(), (8, 64), float("inf")) == 64
+    assert gpu.members(found, gpu.Sizes(), (8, 64), 3600.0) == 64
+    left = 60 + 7 * 4 + 4 * 1.05 * 26  # loading, seven steps of the notebook, 26 rows for four iterations
+    assert gpu.members(found, gpu.Sizes(), (8, 64), left) == 24
+    assert gpu.members(found, gpu.Sizes(), (8, 64), 0.0) == 8
+    assert gpu.members(found, gpu.TINY, (2, 2), 0.0) == 3
+    assert gpu.members({"drawing": {"skipped": "x"}, "describing": {"skipped": "x"}}, gpu.Sizes(), (1, 1), 9.0) == 1
+
+
 @pytest.mark.parametrize(
     "error", [RunFailed("all 64 failed"), KeyError("no such part")], ids=lambda e: type(e).__name__
 )
@@ -220,6 +270,21 @@ def test_the_memory_of_a_run_does_not_grow_with_its_iterations(script):
     """More iterations would hold 130 MB of pictures alone; what a process takes varies by some 20 MB."""
     few, many = (script("store").memory(64, n, buffer=1 << 19) for n in (40, 300))
     assert many - few < 60
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "said"),
+    [
+        ("loop", ["--rounds", "0"], "'0' is no whole number from 1 on"),
+        ("store", ["--steps", "10"], "ten conditions need 1000 at least"),
+        ("ray", ["--cohorts", "3"], "must be even"),
+    ],
+)
+def test_odd_arguments_are_refused_before_anything_is_timed(script, monkeypatch, capsys, kind, words, said):
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    with pytest.raises(SystemExit):
+        script(kind).main()
+    assert said in capsys.readouterr().err
 
 
 # ---- a cluster ---------------------------------------------------------------------------------------------------
