@@ -13,7 +13,7 @@ from loopsim.engine import Settings, light
 from loopsim.errors import ModelError, UsageError
 from loopsim.executors import RayOptions, Span
 from loopsim.executors.ray_blame import Blame
-from loopsim.executors.ray_cluster import cause, needs, room_for, workers_for
+from loopsim.executors.ray_cluster import cause, needs, room_for, short_of_room, workers_for
 from loopsim.executors.slices import Broken, Done, Task, do_slice, encoders, start_pictures
 from loopsim.executors.work import Work
 from loopsim.models.mock import MockGenerator
@@ -126,6 +126,9 @@ def test_as_many_workers_as_there_is_room_and_work_for(options, nodes, workers):
 def test_room_is_what_the_cluster_has_whatever_is_asked_for():
     assert room_for(RayOptions(workers=7), [{"CPU": 2.0}, {"CPU": 1.0}], most=7) == 3
     assert room_for(RayOptions(captioners=4), [A_NODE], most=7) == 0
+    line = short_of_room(RayOptions(gpus=1.0), [{"CPU": 2.0}], 3)
+    assert line is not None
+    assert line.startswith("the cluster has no room for a worker (1 CPU core and 1 GPU each): the first begins when")
     assert [str(each) for each in needs(RayOptions(cpus=8, captioners=1, captioner_gpus=0.5), [A_NODE])] == [
         "8 CPU cores and 1 GPU", "8 CPU cores and 0.5 GPUs",
     ]  # fmt: skip
