@@ -128,7 +128,7 @@ def test_room_is_what_the_cluster_has_whatever_is_asked_for():
     assert room_for(RayOptions(captioners=4), [A_NODE], most=7) == 0
     line = short_of_room(RayOptions(gpus=1.0), [{"CPU": 2.0}], 3)
     assert line is not None
-    assert line.startswith("the cluster has no room for a worker (1 CPU core and 1 GPU each): the first begins when")
+    assert line.startswith("the cluster has no room for a worker (1 CPU core and 1 GPU): the first begins when")
     assert [str(each) for each in needs(RayOptions(cpus=8, captioners=1, captioner_gpus=0.5), [A_NODE])] == [
         "8 CPU cores and 1 GPU", "8 CPU cores and 0.5 GPUs",
     ]  # fmt: skip

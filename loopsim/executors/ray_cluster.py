@@ -149,8 +149,8 @@ def short_of_room(options: RayOptions, nodes: Sequence[Node], count: int) -> str
     beside = f" beside {_counted(options.captioners, 'captioner')} ({captioner} each)" if options.captioners else ""
     if not room:
         return (
-            f"the cluster has no room for a worker ({worker}){beside}: the first begins when there is some (ray status); "
-            "Ctrl-C ends the waiting"
+            f"the cluster has no room for a worker ({worker}){beside}: the first begins when there is some (ray "
+            "status); Ctrl-C ends the waiting"
         )
     return (
         f"the cluster has room for {room} of {_counted(count, 'worker')} ({worker} each){beside}: the others begin "
