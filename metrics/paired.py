@@ -6,8 +6,9 @@ all the same: labels are dealt anew within prompts, and intervals leave the same
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from metrics._checks import FloatArray, IntArray, as_confidence
 from metrics.jackknife import float_of
 from metrics.result import Estimate, reason_of, signature, undefined
 
-__all__ = ["SetDifference", "SetOmnibus", "set_difference", "set_omnibus"]
+__all__ = ["SetDifference", "SetOmnibus", "set_difference", "set_omnibus", "smallest_p"]
 
 Statistic = Callable[[IntArray], float]
 Blocks = Sequence[IntArray]
@@ -73,7 +74,8 @@ def set_difference(
         name: of the statistic, for the signature.
         paired: whether both conditions have the same prompts.
         confidence: of the interval.
-        n_permutations: most permutations looked at; all 2^G sign patterns where there are no more.
+        n_permutations: most permutations looked at, drawn at random; all of them where there are no more: 2^G patterns
+            of labels paired, C(G₁ + G₂, G₁) splits unpaired.
         seed: of the random ones.
 
     Returns:
@@ -171,6 +173,24 @@ def set_omnibus(
     return SetOmnibus(tuple(values), (1 + more) / (1 + n_permutations), prompts, sign)
 
 
+def smallest_p(first: int, second: int, *, paired: bool = True, n_permutations: float = math.inf) -> float:
+    """Return the smallest p-value that `set_difference` can give to conditions of so many prompts.
+
+    What counts is the size of the difference, and the data themselves are among the ways to deal the labels. With as
+    many prompts on both sides so are the data with the sides exchanged, whose difference has the same size. So it is
+    2/2^G paired, 2/C(2G, G) unpaired, and 1/C(G₁ + G₂, G₁) for unequal numbers; 1/(1 + permutations) where there are
+    more ways than are looked at.
+
+    Args:
+        first: prompts of the first condition.
+        second: of the second.
+        paired: whether they are the same ones.
+        n_permutations: most permutations looked at; without a limit what so few prompts allow at all.
+    """
+    ways = _ways(first, second, paired)
+    return (2 if paired or first == second else 1) / ways if ways <= n_permutations + 1 else 1 / (1 + n_permutations)
+
+
 def _checked(
     first: Blocks, second: Blocks, margin: float, paired: bool, confidence: float, n_permutations: int
 ) -> float:
@@ -207,30 +227,40 @@ def _error(statistic: Statistic, first: Blocks, second: Blocks, paired: bool) ->
     return math.sqrt(total), free
 
 
+def _ways(first: int, second: int, paired: bool) -> int:
+    """In how many ways labels can be dealt."""
+    return 2**first if paired else math.comb(first + second, first)
+
+
 def _permuted(
     statistic: Statistic, first: Blocks, second: Blocks, paired: bool, difference: float, most: int, seed: int
 ) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     observed = abs(difference) * (1 - 1e-12)
+    count, ways = len(first), _ways(len(first), len(second), paired)
+    exact = ways <= most + 1
     if paired:
-        count = len(first)
-        if 2**count <= most + 1:
-            signs = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
-            exact = True
-        else:
-            signs, exact = rng.random((most, count)) < 0.5, False
+        signs = (np.arange(ways)[:, None] >> np.arange(count)) & 1 == 1 if exact else rng.random((most, count)) < 0.5
         drawn = (_swapped(statistic, first, second, flips) for flips in signs)
-        more = sum(abs(value) >= observed for value in drawn)
-        total = len(signs)
-        # Swapping every prompt gives the same size of difference, so 2 patterns always count.
-        return (more / total, 2 / total) if exact else ((1 + more) / (1 + total), 1 / (1 + total))
-    pool, more = [*first, *second], 0
-    for _ in range(most):
-        order = rng.permutation(len(pool))
-        parts = [[pool[i] for i in order[: len(first)]], [pool[i] for i in order[len(first) :]]]
-        low, high = (float(statistic(np.concatenate(part))) for part in parts)
-        more += abs(high - low) >= observed
-    return (1 + more) / (1 + most), max(1 / (1 + most), 1 / math.comb(len(pool), len(first)))
+    else:
+        pool = [*first, *second]
+        orders = _splits(len(pool), count) if exact else (rng.permutation(len(pool)) for _ in range(most))
+        drawn = (_split(statistic, pool, count, order) for order in orders)
+    more = sum(abs(value) >= observed for value in drawn)
+    p = more / ways if exact else (1 + more) / (1 + most)
+    return p, smallest_p(len(first), len(second), paired=paired, n_permutations=most)
+
+
+def _splits(total: int, count: int) -> Iterable[Sequence[int]]:
+    """Every choice of so many, with the others behind; each in order, so that a split and its mirror image agree."""
+    for chosen in itertools.combinations(range(total), count):
+        yield [*chosen, *(k for k in range(total) if k not in chosen)]
+
+
+def _split(statistic: Statistic, pool: Blocks, count: int, order: Iterable[int]) -> float:
+    dealt = [pool[k] for k in order]
+    low, high = (float(statistic(np.concatenate(part))) for part in (dealt[:count], dealt[count:]))
+    return high - low
 
 
 def _swapped(statistic: Statistic, first: Blocks, second: Blocks, flips: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 from loopsim.cli import app
 from loopsim.compare import MEASURES, Comparison, Omnibus, Settings, _adjusted, compare_runs, out_of_reach
 from loopsim.compare.cells import said
+from loopsim.compare.lines import Planned, omnibus
+from loopsim.compare.reach import omnibus_permutations
 from loopsim.embed import embed_run
 from loopsim.errors import UsageError
 from loopsim.exchange import import_run
@@ -21,6 +24,7 @@ from loopsim.report.comparison import comparison
 from loopsim.runner import run_plan
 from loopsim.states import states
 from metrics.panel import panel
+from metrics.result import NanBecause
 
 LENGTH = 13
 
@@ -92,9 +96,21 @@ def test_groups_that_share_no_starts_are_compared_unpaired(imported):
     run = imported(frame)
     lines, _ = compare_runs([run], Settings(by="group", measures=("late distance",), n_permutations=199))
     (line,) = lines
-    assert (line.paired, line.starts, line.verdict) == (False, 28, "differs")
+    assert (line.paired, line.starts, line.first_starts, line.second_starts) == (False, 28, 14, 14)
+    assert line.verdict == "differs"
     with pytest.raises(UsageError, match="one cell only"):
         compare_runs([run])
+
+
+def test_few_starts_that_are_not_shared_are_split_in_every_way(imported):
+    groups = [("wide", 1.0, 0), ("narrow", 0.01, 1)]
+    run = imported(pd.concat([table({"a": (k, 0.01)}, prompts=3, group=name, seed=seed) for name, k, seed in groups]))
+    settings = Settings(by="group", measures=("late distance",))
+    (line,), _ = compare_runs([run], settings)
+    assert (line.first_starts, line.second_starts, line.verdict) == (3, 3, "undecided")
+    assert line.p == 2 / 20  # the two groups, and the two exchanged
+    (note,) = out_of_reach([line], [], settings)
+    assert "3 and 3 starts give no p below 0.1" in note
 
 
 @pytest.mark.parametrize("reference", ["not set", "2", "2.0", None])
@@ -127,6 +143,7 @@ def test_runs_are_compared_by_their_shared_starts(imported):
     lines, _ = compare_runs([first, second], Settings(measures=("late distance", "survival")))
     line = by_measure(lines)["late distance"]
     assert (line.first, line.second, line.starts, line.verdict) == ("first", "second", 10, "differs")
+    assert (line.first_starts, line.second_starts) == (10, 10)
     assert by_measure(lines)["survival"].second_value == 1.0
     with pytest.raises(UsageError, match="has no embeddings by 'mock'"):
         compare_runs([first, second], Settings(embedder="mock"))
@@ -192,7 +209,9 @@ def test_adjusted_p_values_are_holm_over_all_lines(imported):
 
 def lines_of(count, starts, *, paired=True, p=0.5, measure="drift"):
     numbers = (math.nan,) * 5
-    one = ("a", "b", "text", measure, *numbers, p, math.nan, 0.1, 0.5, math.nan, "undecided", starts, paired, "", "")
+    first, second = starts if isinstance(starts, tuple) else (starts, starts)
+    counts = (first if paired else first + second, first, second)
+    one = ("a", "b", "text", measure, *numbers, p, math.nan, 0.1, 0.5, math.nan, "undecided", *counts, paired, "", "")
     return [Comparison(*one)] * count
 
 
@@ -208,9 +227,14 @@ def lines_of(count, starts, *, paired=True, p=0.5, measure="drift"):
         (lines_of(3, 6), 9999, "which is 0.094 adjusted over 3 lines; it takes 7 shared starts, or fewer lines"),
         (lines_of(1, 5), 999, "5 shared starts give no p below 0.062, which is 0.062 adjusted over 1 line; it takes 6"),
         (lines_of(3, 3), 19, "it takes 7 shared starts and --permutations 59, or fewer lines"),
-        (lines_of(1, 6, paired=False), 999, ""),  # 1/20 is 0.05
-        (lines_of(2, 6, paired=False), 999, "6 starts in two cells give no p below 0.05, which is 0.1 adjusted over 2"),
-        (lines_of(2, 6, paired=False), 999, "it takes 4 starts in each cell, or fewer lines"),
+        (lines_of(1, 3, paired=False), 999, "3 and 3 starts give no p below 0.1, which is 0.1 adjusted over 1 line"),
+        (lines_of(1, 3, paired=False), 999, "it takes 4 starts in each cell, or fewer lines"),  # 2/70
+        (lines_of(1, (3, 4), paired=False), 999, ""),  # 1/35: sides of unlike size have no mirror image
+        (lines_of(2, (3, 4), paired=False), 999, "3 and 4 starts give no p below 0.029, which is 0.057 adjusted"),
+        (lines_of(2, 4, paired=False), 999, "4 and 4 starts give no p below 0.029, which is 0.057 adjusted over 2 li"),
+        (lines_of(2, 4, paired=False), 999, "it takes 5 starts in each cell, or fewer lines"),  # 2 × 2/252
+        (lines_of(2, 5, paired=False), 999, ""),
+        (lines_of(2, 3, paired=False), 19, "it takes 5 starts in each cell and --permutations 39, or fewer lines"),
         (lines_of(9, 4) + lines_of(9, 14), 999, "9 of 18 lines cannot read `differs`, whatever the data: 4 shared sta"),
         (lines_of(9, 4) + lines_of(9, 14), 999, "0.12, which is 1 adjusted over 18 lines; it takes 10 shared starts,"),
         (lines_of(9, 3, measure="survival"), 19, ""),  # log-rank: no permutations
@@ -238,9 +262,34 @@ def test_so_many_permutations_or_starts_are_enough_and_one_less_is_not(count):
 
 def test_tests_over_all_cells_have_a_level_of_their_own():
     tests = [Omnibus(("a", "b", "c"), "text", "drift", 0.002, math.nan, 14, "")] * 26
-    (note,) = out_of_reach([], tests, Settings())
-    assert "499 permutations give no p below 0.002, which is 0.052 adjusted over 26 tests; ask for fewer" in note
-    assert out_of_reach([], tests[:25], Settings()) == []
+    (note,) = out_of_reach([], tests, Settings(n_permutations=499))
+    assert "499 permutations give no p below 0.002, which is 0.052 adjusted over 26 tests; it takes --perm" in note
+    assert "--permutations 519, or fewer tests (--measure, --modality)" in note
+    assert out_of_reach([], tests[:25], Settings(n_permutations=499)) == []
+    assert out_of_reach([], tests, Settings()) == []  # 999 are allowed, and 519 are made
+
+
+def by_place(rows):
+    return float(rows.mean())
+
+
+def nowhere(rows):
+    return NanBecause("nobody knows")
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed", "made"), [(25, 9999, 499), (26, 9999, 519), (26, 500, 500), (26, 99, 99), (0, 999, 499)]
+)  # fmt: skip
+def test_many_tests_over_all_cells_take_as_many_permutations_as_their_level_needs(count, allowed, made):
+    blocks = tuple([np.array([100 * k + g]) for g in range(14)] for k in range(3))
+    one = Planned(("a", "b", "c"), "text", "drift", by_place, blocks)
+    tests = [one] * count + [replace(one, statistic=nowhere)] * 9  # undefined, so they cost the others nothing
+    settings = Settings(n_permutations=allowed)
+    assert omnibus_permutations(count, settings) == made
+    found = omnibus(tests, settings)
+    assert [test.p for test in found[:count]] == [1 / (1 + made)] * count
+    assert all("nobody knows" in test.undefined for test in found[count:])
+    assert (count / (1 + made) <= 0.05) is (not out_of_reach([], found, settings))
 
 
 def test_the_command_and_the_report_say_what_no_data_could_show(imported):

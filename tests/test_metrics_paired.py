@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from metrics import comparison, diversity
-from metrics.paired import set_difference, set_omnibus
+from metrics.paired import set_difference, set_omnibus, smallest_p
 
 
 def blocks(start, count, each=1):
@@ -44,6 +45,36 @@ def test_prompts_that_share_their_noise_are_told_apart_only_when_paired():
     loose = set_difference(mean, blocks(0, 12), blocks(12, 12), margin=1, name="mean", paired=False)
     assert paired.p < 0.01 < 0.5 < loose.p
     assert paired.p_equivalence < 0.01 < loose.p_equivalence
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "floor"), [(3, 3, 2 / 20), (3, 4, 1 / 35), (4, 3, 1 / 35), (3, 5, 1 / 56), (4, 4, 2 / 70)]
+)
+def test_few_prompts_of_two_kinds_are_split_in_every_way_and_none_does_more_than_separated_ones(first, second, floor):
+    def differences(values):
+        """Of every split, listed here by themselves; of a statistic that is no mean of its rows."""
+        for chosen in itertools.combinations(range(first + second), first):
+            rest = [k for k in range(first + second) if k not in chosen]
+            yield abs(values[rest].mean() ** 3 - values[list(chosen)].mean() ** 3)
+
+    def tested(values, most):
+        return set_difference(
+            lambda rows: values[rows].mean() ** 3, blocks(0, first), blocks(first, second),
+            margin=1.0, name="cube", paired=False, n_permutations=most,
+        )  # fmt: skip
+
+    rng, ways = np.random.default_rng(4), math.comb(first + second, first)
+    for _ in range(20):
+        values = rng.normal(size=first + second)
+        sizes = np.array(list(differences(values)))
+        found = tested(values, ways - 1)
+        assert found.p == pytest.approx((sizes >= sizes[0] - 1e-9).mean())  # the first split is that of the data
+        assert found.p >= found.smallest_p == smallest_p(first, second, paired=False) == pytest.approx(floor)
+        if ways > 20:
+            assert tested(values, ways - 2).smallest_p == 1 / (ways - 1), "drawn: chance may leave out the others"
+    apart = np.arange(first + second) / 1000 + np.repeat([0.0, 1.0], [first, second])
+    found = tested(apart, 999)
+    assert found.p == found.smallest_p == pytest.approx(floor)
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from loopsim.compare.cells import pairs_of
-from loopsim.compare.lines import compared, omnibus
+from loopsim.compare.lines import Planned, compared, omnibus, planned
 from loopsim.compare.measures import Measures, pool
 from loopsim.compare.reach import out_of_reach
 from loopsim.compare.records import MEASURES, Comparison, Omnibus, Settings
@@ -46,7 +46,7 @@ def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple
     looks = bool(set(settings.measures) - {"survival"})
     embedder = _common_embedder(runs, settings.embedder) if looks else ""
     lines: list[Comparison] = []
-    tests: list[Omnibus] = []
+    tests: list[Planned] = []
     for modality in settings.modalities if looks else ():
         parts = [
             checked(states(run, embedder, modality), str(run.path)) for run in runs if _has(run, embedder, modality)
@@ -58,12 +58,12 @@ def compare_runs(runs: Sequence[Run], settings: Settings | None = None) -> tuple
         measures = Measures(pooled)
         for first, second in pairs:
             lines += compared(measures, first, second, settings)
-        tests += omnibus(measures, pooled.trajectories, settings, len(runs) > 1)
+        tests += planned(measures, pooled.trajectories, settings, len(runs) > 1)
     if "text" in settings.modalities and "survival" in settings.measures:
         lines += survival_lines(runs, names, settings)
     if not lines:
         raise UsageError(_nothing(runs, settings))
-    return _adjusted(lines, settings.alpha), _adjusted_tests(tests)
+    return _adjusted(lines, settings.alpha), _adjusted_tests(omnibus(tests, settings))
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

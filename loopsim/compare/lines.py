@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from loopsim.compare.cells import Cell, cells_of
 from loopsim.compare.measures import Measures
-from loopsim.compare.records import OMNIBUS_PERMUTATIONS, RISES_WITH_N, Comparison, IntArray, Omnibus, Settings
+from loopsim.compare.reach import omnibus_permutations
+from loopsim.compare.records import (
+    OMNIBUS_PERMUTATIONS,
+    RISES_WITH_N,
+    Comparison,
+    IntArray,
+    Omnibus,
+    Settings,
+    Statistic,
+)
 from loopsim.measure.rows import signed
 from metrics.paired import set_difference, set_omnibus
+
+_FEWEST = 19
+"""Permutations that `set_omnibus` takes at least: enough to see whether a test is defined."""
 
 
 def _blocks(measures: Measures, cell: Cell, starts: Sequence[str]) -> list[IntArray]:
@@ -55,7 +68,7 @@ def compared(measures: Measures, first: Cell, second: Cell, settings: Settings) 
             Comparison(
                 first.name, second.name, measures.states.modality, name, found.first, found.second, estimate.value,
                 estimate.ci_low, estimate.ci_high, found.p, math.nan, found.margin, found.p_equivalence, math.nan, "",
-                len(a) if paired else len(a) + len(b), paired,
+                len(a) if paired else len(a) + len(b), len(a), len(b), paired,
                 signed(estimate.signature, {
                     "embedder": measures.states.embedder, "margin": f"{found.margin:.6g}",
                     "window": f"{measures.states.ts[measures.window.start]}-{measures.states.ts[measures.last]}",
@@ -76,9 +89,25 @@ def _of_equal_size(a: list[IntArray], b: list[IntArray], paired: bool) -> tuple[
     return [rows[:each] for rows in a[:starts]], [rows[:each] for rows in b[:starts]]
 
 
-def omnibus(measures: Measures, table: pd.DataFrame, settings: Settings, several: bool) -> list[Omnibus]:
+@dataclass(frozen=True)
+class Planned:
+    """A test over all cells that is still to be made: how many there are says with how many permutations."""
+
+    cells: tuple[str, ...]
+    modality: str
+    measure: str
+    statistic: Statistic
+    blocks: tuple[list[IntArray], ...]
+
+    def made(self, settings: Settings, permutations: int) -> Omnibus:
+        """The test."""
+        name = self.measure.replace(" ", "-")
+        found = set_omnibus(self.statistic, self.blocks, name=name, n_permutations=permutations, seed=settings.seed)
+        return Omnibus(self.cells, self.modality, self.measure, found.p, math.nan, found.n, found.undefined)
+
+
+def planned(measures: Measures, table: pd.DataFrame, settings: Settings, several: bool) -> Iterator[Planned]:
     """A test for each measure of three or more cells that share starts."""
-    tests = []
     for cells in cells_of(table, settings, several):
         shared = sorted(frozenset.intersection(*(cell.starts for cell in cells)))
         if len(cells) < 3 or not shared:
@@ -87,6 +116,7 @@ def omnibus(measures: Measures, table: pd.DataFrame, settings: Settings, several
         kept = [g for g in range(len(shared)) if all(len(side[g]) for side in sides)]
         if not kept:
             continue
+        names = tuple(cell.name for cell in cells)
         for name, statistic in measures.statistics(int(measures.labels.max()) + 1).items():
             if name not in settings.measures:
                 continue
@@ -94,16 +124,19 @@ def omnibus(measures: Measures, table: pd.DataFrame, settings: Settings, several
             if name in RISES_WITH_N:
                 fewest = [min(len(side[g]) for side in sides) for g in kept]
                 blocks = [[rows[:n] for rows, n in zip(side, fewest, strict=True)] for side in blocks]
-            found = set_omnibus(
-                statistic, blocks, name=name.replace(" ", "-"),
-                n_permutations=min(settings.n_permutations, OMNIBUS_PERMUTATIONS), seed=settings.seed,
-            )  # fmt: skip
-            names = tuple(cell.name for cell in cells)
-            tests.append(Omnibus(names, measures.states.modality, name, found.p, math.nan, found.n, found.undefined))
-    return tests
+            yield Planned(names, measures.states.modality, name, statistic, tuple(blocks))
+
+
+def omnibus(tests: Sequence[Planned], settings: Settings) -> list[Omnibus]:
+    """The tests of whether any cells differ, all that share a level."""
+    count = len(tests)
+    if omnibus_permutations(count, settings) > OMNIBUS_PERMUTATIONS:  # those that are undefined cost the others nothing
+        count = sum(not test.made(settings, _FEWEST).undefined for test in tests)
+    permutations = omnibus_permutations(count, settings)
+    return [test.made(settings, permutations) for test in tests]
 
 
 def missing(first: Cell, second: Cell, modality: str, measure: str, why: str, paired: bool) -> Comparison:
     """The line of a measure that cannot be compared."""
     numbers = (math.nan,) * 10
-    return Comparison(first.name, second.name, modality, measure, *numbers, "", 0, paired, "", why)
+    return Comparison(first.name, second.name, modality, measure, *numbers, "", 0, 0, 0, paired, "", why)

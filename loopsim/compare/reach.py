@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from loopsim.compare.records import OMNIBUS_PERMUTATIONS, Comparison, Omnibus, Settings
 from metrics.comparison import holm
+from metrics.paired import smallest_p
 
 _FEWER = "or fewer lines (--measure, --modality, --reference)"
 
@@ -30,10 +31,10 @@ def out_of_reach(lines: Sequence[Comparison], tests: Sequence[Omnibus], settings
     count, notes = len(known), []
     for paired in (True, False):
         mine = [line for line in stuck if line.paired is paired]
-        by_starts = [line for line in mine if count * _of_starts(line.starts, paired) > settings.alpha]
+        by_starts = [line for line in mine if count * _of_starts(line) > settings.alpha]
         if by_starts:
             notes.append(_starts_note(by_starts, count, settings))
-    rest = [line for line in stuck if count * _of_starts(line.starts, line.paired) <= settings.alpha]
+    rest = [line for line in stuck if count * _of_starts(line) <= settings.alpha]
     if rest:
         bound = _bound(1 / (1 + settings.n_permutations), count, _lines(count))
         notes.append(
@@ -43,44 +44,52 @@ def out_of_reach(lines: Sequence[Comparison], tests: Sequence[Omnibus], settings
     return notes + _omnibus_notes(tests, settings)
 
 
-def _smallest_p(line: Comparison, permutations: int) -> float:
-    """The smallest p-value that a line can have: `smallest_p` of `metrics.paired.set_difference`."""
+def _smallest_p(line: Comparison, permutations: float) -> float:
+    """The smallest p-value that a line can have."""
     if line.measure == "survival":  # from a distribution
         return 0.0
-    if line.paired:  # all patterns of signs are listed where there are few
-        return _of_starts(line.starts, True) if 2**line.starts <= permutations + 1 else 1 / (1 + permutations)
-    return max(1 / (1 + permutations), _of_starts(line.starts, False))
+    return smallest_p(line.first_starts, line.second_starts, paired=line.paired, n_permutations=permutations)
 
 
-def _of_starts(starts: int, paired: bool) -> float:
-    """The share of all permutations that must do as much as the data: of halves, where cells share no starts."""
-    return 2.0 ** (1 - starts) if paired else 1 / math.comb(starts, starts // 2)
+def _of_starts(line: Comparison) -> float:
+    """The same, however many permutations there are."""
+    return _smallest_p(line, math.inf)
 
 
 def _starts_note(stuck: Sequence[Comparison], count: int, settings: Settings) -> str:
-    paired, most = stuck[0].paired, max(line.starts for line in stuck)
-    if paired:
-        starts = f"{most} shared starts"
-        needed = f"{_fewest(lambda n: count * _of_starts(n, True) <= settings.alpha, 3)} shared starts"
-    else:
-        starts = f"{most} starts in two cells"
-        needed = f"{_fewest(lambda n: count * _of_starts(2 * n, False) <= settings.alpha, 3)} starts in each cell"
+    best = min(stuck, key=_of_starts)
+    paired = best.paired
+    starts = f"{best.first_starts} shared" if paired else f"{best.first_starts} and {best.second_starts}"
+    needed = _fewest(lambda n: count * smallest_p(n, n, paired=paired) <= settings.alpha, 3)
     more = ""
     if count / (1 + settings.n_permutations) > settings.alpha:
         more = f" and --permutations {_permutations(count, settings.alpha)}"
-    bound = _bound(_of_starts(most, paired), count, _lines(count))
-    return f"{_which(stuck, count)}: {starts} {bound}; it takes {needed}{more}, {_FEWER}"
+    bound = _bound(_of_starts(best), count, _lines(count))
+    return (
+        f"{_which(stuck, count)}: {starts} starts {bound}; it takes {needed} "
+        f"{'shared starts' if paired else 'starts in each cell'}{more}, {_FEWER}"
+    )
+
+
+def omnibus_permutations(count: int, settings: Settings) -> int:
+    """Permutations of each of so many tests over all cells: few, but where they are so many that none could come out.
+
+    Args:
+        count: tests that share the level.
+        settings: whose permutations are the most.
+    """
+    return min(settings.n_permutations, max(OMNIBUS_PERMUTATIONS, _permutations(count, settings.alpha)))
 
 
 def _omnibus_notes(tests: Sequence[Omnibus], settings: Settings) -> list[str]:
-    known = [test for test in tests if not math.isnan(test.p)]
-    permutations = min(settings.n_permutations, OMNIBUS_PERMUTATIONS)
-    floor = 1 / (1 + permutations)
-    if len(known) * floor <= settings.alpha:
+    count = sum(not math.isnan(test.p) for test in tests)
+    permutations = omnibus_permutations(count, settings)
+    if count * (1 / (1 + permutations)) <= settings.alpha:
         return []
-    bound = _bound(floor, len(known), f"{len(known)} tests")
+    bound = _bound(1 / (1 + permutations), count, f"{count} tests")
     said = f"no test of whether any of them differ can come out, whatever the data: {permutations} permutations {bound}"
-    return [f"{said}; ask for fewer (--measure, --modality)"]
+    needed = _permutations(count, settings.alpha)
+    return [f"{said}; it takes --permutations {needed}, or fewer tests (--measure, --modality)"]
 
 
 def _bound(floor: float, count: int, over: str) -> str:

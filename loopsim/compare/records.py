@@ -25,7 +25,8 @@ MEASURES: Mapping[str, str] = {
 RISES_WITH_N = ("vendi", "motifs")
 """Measures that are larger for more trajectories of the same kind: both cells are thinned to equally many."""
 OMNIBUS_PERMUTATIONS = 499
-"""Most permutations of a test of three or more cells, where each takes as many statistics as there are cells."""
+"""Most permutations of a test of three or more cells, where each takes as many statistics as there are cells; more only
+where so many tests share the level that none of them could come out."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Comparison:
     """`differs`, `equivalent`, `differs by less than the margin` or `undecided`."""
     starts: int
     """Starts that it rests on."""
+    first_starts: int
+    """Those of the first cell: all of them where they are shared."""
+    second_starts: int
+    """Those of the second cell."""
     paired: bool
     """Whether the cells share them."""
     signature: str

@@ -69,6 +69,6 @@ def _log_ranked(
     return replace(
         missing(first, second, "text", "survival", found.undefined, paired),
         first_value=shares[0], second_value=shares[1], difference=shares[1] - shares[0], p=found.p,
-        starts=found.n, signature=found.signature,
+        starts=found.n, first_starts=len(set(whose[0])), second_starts=len(set(whose[1])), signature=found.signature,
         undefined=found.undefined or "a log-rank test has no interval and no margin",
     )  # fmt: skip
