@@ -62,13 +62,13 @@ def make_plan(experiment: Experiment, read_branch: BranchReader | None = None, m
     Args:
         experiment: what is to be done.
         read_branch: reads starts that are steps of other runs.
-        most: so many starts of each group, the first ones; None is all.
+        most: so many starts of each group at most, the first ones of each iteration that they begin at; None is all.
 
     Raises:
         ExperimentError: a prompt file or image is missing or empty, or a start is there twice.
         ModelError: a model's name is unknown.
     """
-    groups = [group[:most] for group in load_starts(experiment, read_branch)]
+    groups = [_first(group, most) for group in load_starts(experiment, read_branch)]
     starts = tuple(start for group in groups for start in group)
     conditions = _conditions(experiment, _controls(experiment, starts))
     cohorts: list[Cohort] = []
@@ -81,6 +81,17 @@ def make_plan(experiment: Experiment, read_branch: BranchReader | None = None, m
                 part = batch[at : at + experiment.cohort]
                 cohorts.append(Cohort(f"c{len(cohorts):04d}", _members(experiment, condition, part)))
     return Plan(experiment, conditions, starts, tuple(cohorts), tuple(len(group) for group in groups))
+
+
+def _first(group: Sequence[Start], most: int | None) -> tuple[Start, ...]:
+    """So many starts of each t0, since only those travel together; all where `most` is None."""
+    seen: Counter[int] = Counter()
+    kept = []
+    for start in group:
+        seen[start.t0] += 1
+        if most is None or seen[start.t0] <= most:
+            kept.append(start)
+    return tuple(kept)
 
 
 def _members(experiment: Experiment, condition: Condition, part: Sequence[tuple[Start, int]]) -> tuple[Trajectory, ...]:

@@ -7,14 +7,17 @@ from types import MappingProxyType
 
 from loopsim.catalog import settings_of
 from loopsim.experiment import Experiment
+from loopsim.models.base import Captioner, ImageGenerator
+from loopsim.models.mock import WillingGenerator
+from loopsim.models.pool import ModelPool
 from loopsim.plan import Plan, make_plan
 from loopsim.records import Cohort, Condition, ModelSpec
 from loopsim.starts import BranchReader
 
 STARTS, ITERATIONS, REPLICATES = 4, 5, 2
 """What is left of each group of starts, of the iterations, of the replicates; of fewer, all."""
-_TOGETHER = 1_000
-"""Trajectories of a cohort at least: in cohorts as small as the file says, one of a group could be left alone."""
+_TOGETHER = 1_000_000
+"""Trajectories of a cohort: in cohorts as small as the file says, one of a group could be left alone."""
 _MOCK = "mock"
 _KEPT = {"generator": (), "captioner": ("temperature", "max_new_tokens", "max_words")}
 """Settings that the models that stand in have too: with a temperature of 0 they too say the same of the same."""
@@ -40,7 +43,7 @@ def rehearsal_of(experiment: Experiment, read_branch: BranchReader | None = None
         update={
             "iterations": min(experiment.iterations, max(ITERATIONS, latest + 1)),
             "replicates": min(experiment.replicates, REPLICATES),
-            "cohort": max(experiment.cohort, _TOGETHER),
+            "cohort": _TOGETHER,
             "embedders": [_MOCK],
         }
     )
@@ -51,6 +54,13 @@ def rehearsal_of(experiment: Experiment, read_branch: BranchReader | None = None
         for cohort in plan.cohorts
     )
     return replace(plan, conditions=tuple(acted.values()), cohorts=cohorts)
+
+
+class StandIns(ModelPool):
+    """Models for a rehearsal: no prompt is special to them."""
+
+    def _load(self, spec: ModelSpec) -> ImageGenerator | Captioner:
+        return WillingGenerator("", spec, self.device) if spec.role == "generator" else super()._load(spec)
 
 
 def _acted(condition: Condition) -> Condition:

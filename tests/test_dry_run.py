@@ -14,9 +14,11 @@ import yaml
 from typer.testing import CliRunner
 
 from loopsim.cli import app
+from loopsim.experiment import parse_experiment
+from loopsim.plan import make_plan
 from loopsim.rehearsal import rehearsal_of
-from loopsim.runner import run_plan
-from loopsim.store import open_run
+from loopsim.runner import read_branch, run_plan
+from loopsim.store import create_run, open_run, read_share
 from tests.conftest import Planner
 
 PROMPTS = [f"a house number {k}" for k in range(9)]
@@ -72,10 +74,87 @@ def test_what_a_run_would_be_refused_for_is_said_before_anything_is_tried(tempor
     assert code == 2
     assert "65x65" in said
     assert "dry run" not in said
-    code, said = tried(tmp_path, starts=["fail", "the sea"])
-    assert code == 1
-    assert "the mock generator was asked to fail" in said
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "keys", "why"),
+    [
+        (["--shard", "1/2", "--max-cost", "1"], {}, "cannot be kept by several processes"),
+        (["--shard", "3/2"], {}, "3/2"),
+        (["--device", "cpu"], {"generator": {"model": "mock", "placement": "offload"}}, "placement"),
+    ],
+)  # fmt: skip
+def test_options_are_refused_as_by_a_run(temporary, unmeasured, tmp_path, words, keys, why):
+    path = tmp_path / "tried.yaml"
+    path.write_text(yaml.safe_dump(FILE | keys), encoding="utf-8")
+    real = CliRunner().invoke(app, ["run", str(path), *words])
+    code, said = tried(tmp_path, *words, **keys)
+    assert code == real.exit_code != 0
+    assert why in said
+    assert "dry run" not in said
+
+
+def test_a_cluster_gains_nothing_by_a_hosted_model(temporary, unmeasured, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none-of-yours")
+    monkeypatch.setattr("loopsim.runner.check_executor", lambda *_: None)
+    code, said = tried(tmp_path, "--executor", "ray", captioner="openai:gpt-5-mini")
+    assert code == 2
+    assert "is hosted" in said
+
+
+def test_an_embedder_that_is_new_to_a_run_is_looked_at(temporary, unmeasured, tmp_path):
+    few = {"iterations": 2, "starts": ["a", "b"], "replicates": 1, "generator": "mock"}
+    run_plan(make_plan(parse_experiment(FILE | few)), tmp_path / "runs" / "tried")
+    code, said = tried(tmp_path, **few, embedders=["mock", "clip-vit-b-32"])
+    assert code == 1
+    assert "a run would end here: embedder 'clip-vit-b-32'" in said
+    assert "the dry run went through" in said
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (None, []),
+        (None, ["--shard", "1/2"]),
+        ("1/2", []),
+        ("1/2", ["--shard", "1/2"]),
+        ("1/2", ["--shard", "1/3"]),
+    ],
+)
+def test_a_run_that_is_being_written_to_is_busy(temporary, unmeasured, tmp_path, held, words):
+    plan = make_plan(parse_experiment(FILE))
+    run = create_run(tmp_path / "runs" / "tried", plan, {}, 1)
+    with run.writing(None if held is None else read_share(held)):
+        code, said = tried(tmp_path, *words)
+        assert code == 2
+        assert "being written" in said or "is writing to" in said
+        if held is not None:
+            assert tried(tmp_path, "--shard", "2/2")[0] == 0
+    assert tried(tmp_path, *words)[0] == 0
+
+
+def test_other_weights_than_those_of_the_run_are_refused(temporary, unmeasured, tmp_path):
+    plan = make_plan(parse_experiment(FILE | {"generator": "postcards"}))
+    known = {"models": [{"role": "generator", "model": "postcards", "revision": None, "files": {"unet": "0"}}]}
+    create_run(tmp_path / "runs" / "tried", plan, known, 1)
+    code, said = tried(tmp_path, generator="postcards")
+    assert code == 2
+    assert "was made with other files of the generator postcards" in said
+
+
+def test_no_prompt_is_special_to_the_models_that_stand_in(temporary, unmeasured, tmp_path):
+    code, said = tried(tmp_path, starts=["fail", "black"], captioner="mock", generator="postcards")
+    assert code == 0, said
+    assert "20 steps drawn and described" in said
+
+
+def test_starts_that_travel_apart_are_not_left_alone(planner: Planner, tmp_path):
+    run = run_plan(planner(starts=["a", "b", "c", "d", "e"], iterations=10), tmp_path / "parent")
+    ids = run.trajectories()["trajectory_id"].tolist()
+    steps = [f"{run.path}/{ids[k]}/{t}" for k, t in enumerate([5, 5, 5, 10, 10])]
+    branched = planner(starts={"from": steps}, controls=["shuffled"], replicates=1)
+    assert len(rehearsal_of(branched.experiment, read_branch).starts) == 5
 
 
 def test_a_model_that_is_not_here_fails_the_trial_which_is_made_all_the_same(temporary, unmeasured, tmp_path):
@@ -108,6 +187,10 @@ def test_too_small_a_disk_is_noticed(temporary, unmeasured, tmp_path, monkeypatc
     code, said = tried(tmp_path)
     assert code == 0
     assert f"there is room for 0.0 GB in {tmp_path}" in said
+    create_run(
+        tmp_path / "runs" / "tried", make_plan(parse_experiment(FILE)), {}, 1
+    )  # how much of it is there already?
+    assert "there is room for" not in tried(tmp_path)[1]
 
 
 def test_conditions_controls_and_columns_are_those_of_the_study(planner: Planner):

@@ -17,31 +17,32 @@ if TYPE_CHECKING:
     from loopsim.cli._signals import Request
     from loopsim.plan import Plan
     from loopsim.runner import Progress
+    from loopsim.store import Share
 
 
-def rehearse(plan: Plan, where: Path, max_cost: float | None, request: Request) -> None:
-    """Look at the plan as a run would, then carry out a small one in a folder that is deleted.
+def rehearse(
+    plan: Plan, where: Path, device: str, max_cost: float | None, share: Share | None, clustered: bool, request: Request
+) -> None:
+    """Look at everything that a run would, then carry out a small one in a folder that is deleted.
 
     Args:
         plan: the plan of the run.
         where: its directory, which is looked at and not written to.
+        device: for its models.
         max_cost: US dollars that hosted models may cost.
+        share: which part of its cohorts would be done.
+        clustered: whether other processes would do it.
         request: signals that were received.
 
     Raises:
         LoopsimError: what the run would end with.
-        typer.Exit: a trajectory of the small run failed.
+        typer.Exit: it would end for what this machine lacks, or a trajectory of the small run failed.
     """
     from loopsim.rehearsal import rehearsal_of
-    from loopsim.runner import check_plan, read_branch
-    from loopsim.store import check_directory, standing
+    from loopsim.runner import read_branch
 
     began = time.monotonic()
-    check_directory(where, plan)
-    # A run that goes on was looked at when it began.
-    unseen = () if standing(where, plan) is not None else check_plan(plan, max_cost).unseen
-    for error in unseen:
-        say(f"not checked, and a run would end here: {error}", "notice:", "yellow")
+    ready = _looked_at(plan, where, device, max_cost, share, clustered)
     say_notices(plan)
     _say_of_disk(plan, where)
     small = rehearsal_of(plan.experiment, read_branch)
@@ -61,15 +62,44 @@ def rehearse(plan: Plan, where: Path, max_cost: float | None, request: Request) 
         f"the dry run went through in {time.monotonic() - began:.0f} s: {came}. Its numbers say nothing; nothing was "
         f"kept, and nothing written into {where}"
     )
-    if unseen:
+    if not ready:
         say("a run would end all the same, see the notices above", "loopsim:", "bold red")
         raise typer.Exit(1)
+
+
+def _looked_at(
+    plan: Plan, where: Path, device: str, max_cost: float | None, share: Share | None, clustered: bool
+) -> bool:
+    """Whether a run could begin; what this machine lacks is said, and anything else raised."""
+    from loopsim.errors import NotAtHand
+    from loopsim.models.hosted.endpoint import endpoint_of
+    from loopsim.runner import check_plan, hosted_models, look_ahead, unfinished
+    from loopsim.store import check_directory, standing
+
+    check_directory(where, plan, {}, share)  # first, as it takes no time
+    there = standing(where, plan)
+    checked = None if there is not None else check_plan(plan, max_cost)
+    lacking = list(checked.unseen) if checked is not None else []
+    try:
+        known = look_ahead(
+            plan, where, device=device, max_cost=max_cost, share=share, clustered=clustered, checked=checked
+        )
+        check_directory(where, plan, known, share)
+        if there is not None and unfinished(plan, there, share):
+            for name in hosted_models(plan):
+                endpoint_of(name)
+    except NotAtHand as error:
+        lacking = lacking or [error]
+    for lack in lacking:
+        say(f"not checked, and a run would end here: {lack}", "notice:", "yellow")
+    return not lacking
 
 
 def _carry_out(small: Plan, folder: Path, request: Request) -> str:
     """Everything that `loopsim run` does, and in words how much came of it."""
     from loopsim.embed import embed_run
     from loopsim.measure import measure_run
+    from loopsim.rehearsal import StandIns
     from loopsim.report.figures import draw_figures
     from loopsim.runner import describe_failures, run_plan
 
@@ -79,7 +109,7 @@ def _carry_out(small: Plan, folder: Path, request: Request) -> str:
             request.heed()
             show(now)
 
-        done = run_plan(small, folder, watch=watch)
+        done = run_plan(small, folder, watch=watch, pool=StandIns())
     if len(failures := done.failures()):
         say(describe_failures(failures), "loopsim:", "bold red")
         raise typer.Exit(1)
@@ -101,9 +131,11 @@ def _of(few: int, of: int, what: str) -> str:
 
 
 def _say_of_disk(plan: Plan, where: Path) -> None:
-    """Say where the run is estimated to take more than there is room for."""
+    """Say where the run is estimated to take more than there is room for; of one that is there, nobody knows."""
     from loopsim.costs import price_plan
 
+    if (where / "manifest.json").is_file():
+        return
     total = price_plan(plan).disk.total
     there = next(folder for folder in (where.resolve(), *where.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(there).free

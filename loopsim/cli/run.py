@@ -79,7 +79,7 @@ def run(
         plan = planned(experiment, overrides)
         where = out or Path("runs") / plan.experiment.name
         if dry_run:
-            rehearse(plan, where, max_cost, request)
+            rehearse(plan, where, device, max_cost, share, executor == "ray", request)
             return
         # A run that goes on was looked at when it began.
         checked = None if standing(where, plan) is not None else check_plan(plan, max_cost)

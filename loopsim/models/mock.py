@@ -62,6 +62,9 @@ class MockGenerator(ImageGenerator):
             raise RuntimeError("the mock generator was asked to fail")
         if prompt == "black":
             return np.zeros((self.size[1], self.size[0], 3), dtype=np.uint8)
+        return self._blocks(prompt, seed)
+
+    def _blocks(self, prompt: str, seed: int) -> Pixels:
         key = int.from_bytes(hashlib.sha256(f"{seed}:{prompt}".encode()).digest()[:8], "big")
         blocks = np.random.default_rng(key).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         tall, wide = -(-self.size[1] // 4), -(-self.size[0] // 4)
@@ -74,6 +77,13 @@ class MockGenerator(ImageGenerator):
     def describe_settings(self) -> dict[str, object]:
         """Nothing is pinned."""
         return {}
+
+
+class WillingGenerator(MockGenerator):
+    """The same, for whom "fail" and "black" are prompts like others."""
+
+    def _draw(self, prompt: str, seed: int) -> Pixels:
+        return self._blocks(prompt, seed)
 
 
 class MockCaptioner(Captioner):

@@ -10,18 +10,17 @@ from pathlib import Path
 
 from loopsim import provenance
 from loopsim.engine import Settings, keeps_pictures
-from loopsim.errors import BudgetReached, DeviceLost, LoopsimError, RunFailed, StoreError, UsageError
+from loopsim.errors import BudgetReached, DeviceLost, LoopsimError, RunFailed, StoreError
 from loopsim.executors import Executor, Job, LocalExecutor, Span
 from loopsim.models.hosted.endpoint import endpoint_of
 from loopsim.models.hosted.meter import Meter, spent_in
 from loopsim.models.pool import ModelPool
 from loopsim.plan import Plan
-from loopsim.presets.hosted import is_hosted
-from loopsim.records import ModelSpec
-from loopsim.runner.preflight import Checked, check_again, check_plan
+from loopsim.runner.ahead import hosted_models, look_ahead
+from loopsim.runner.preflight import Checked
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
-from loopsim.store import Run, Share, carrying_out, create_run, standing
+from loopsim.store import Run, Share, carrying_out, create_run
 from loopsim.store.journal import read_events, starts_in
 from loopsim.store.spans import missing
 
@@ -67,28 +66,18 @@ def run_plan(
         RunFailed: with `strict`, a trajectory failed; or a model failed for all of a cohort, or lost the device twice.
         DeviceLost: the device is of no use to this process any more.
     """
-    specs = [spec for condition in plan.conditions for spec in condition.chain]
-    _check_hosted(specs, executor, max_cost, share)
-    there = standing(out, plan)
-    if there is not None:
-        check_again(plan, _known_embedders(there), max_cost)
-        # A run that is there keeps what it has; an embedder that is new to it is pinned when it embeds.
-        known = provenance.collect(specs, provenance.commits_in(there.manifest))
-    else:
-        checked = checked or check_plan(plan, max_cost)
-        for unseen in checked.unseen:
-            raise unseen
-        if executor is None:  # the workers of another may have another device
-            _check_placements(specs, pool.device if pool else device)
-        known = provenance.collect(specs, checked.commits, plan.experiment.embedders)
+    known = look_ahead(
+        plan, out, device=pool.device if pool else device, max_cost=max_cost, share=share,
+        clustered=executor is not None, checked=checked,
+    )  # fmt: skip
     run = create_run(out, plan, known, threads or provenance.usable_cpus())
     if share is not None and not unfinished(plan, run, share):
         return run  # without a look at who else is writing: the last to end may be measuring
     with carrying_out(run, plan, share), _end_noted(run):
         spans = unfinished(plan, run, share, pictures=seam is not carry_on)
         if spans:
-            for spec in filter(_is_hosted, specs):
-                endpoint_of(spec.model)  # a missing key is said now, not when the first cohort has been drawn
+            for name in hosted_models(plan):
+                endpoint_of(name)  # a missing key is said now, not when the first cohort has been drawn
             job = _begun(plan, run, spans, seam, threads, share)
             pool = pool or ModelPool(device)
             pool.commits = provenance.commits_in(run.manifest)
@@ -100,35 +89,6 @@ def run_plan(
     return run
 
 
-def _is_hosted(spec: ModelSpec) -> bool:
-    return is_hosted(spec.model)
-
-
-def _check_hosted(
-    specs: Sequence[ModelSpec], executor: Executor | None, max_cost: float | None, share: Share | None
-) -> None:
-    """Refuse a cluster for hosted models, which gain nothing by it, and a limit of cost where several spend at once."""
-    hosted = next(filter(_is_hosted, specs), None)
-    if executor is not None and hosted is not None:
-        raise UsageError(
-            f"{hosted.model} is hosted: it waits for its service and not for this machine, and no cluster makes it "
-            "faster; leave out --executor"
-        )
-    if max_cost is not None and share is not None:
-        raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
-
-
-def _check_placements(specs: Sequence[ModelSpec], device: str) -> None:
-    """Refuse to swap weights on this device, if it is none that they can be swapped with."""
-    wanted = [str(spec.settings["placement"]) for spec in specs if spec.settings.get("placement") not in (None, "auto")]
-    if wanted:
-        from loopsim.models.generator_memory import check_placement
-        from loopsim.models.torch_setup import pick_device
-
-        for one in wanted:
-            check_placement(one, pick_device(device))
-
-
 def _begun(plan: Plan, run: Run, spans: list[Span], seam: Seam, threads: int | None, share: Share | None) -> Job:
     """What is to be done, noted in the log, with everything pinned that could change bytes."""
     from loopsim.models import torch_setup
@@ -138,11 +98,6 @@ def _begun(plan: Plan, run: Run, spans: list[Span], seam: Seam, threads: int | N
     run.log("start", pinned=torch_setup.pin(count), loopsim=_software(run), seam=name)
     cohorts = None if share is None else [cohort.id for cohort in share.of(plan.cohorts)]
     return Job(run, _settings(plan, seam), spans, count, cohorts)
-
-
-def _known_embedders(run: Run) -> set[str]:
-    """Those that a run has vectors of, or has pinned."""
-    return {*run.embedder_names(), *(one["embedder"] for one in run.manifest["provenance"].get("embedders") or ())}
 
 
 def _settings(plan: Plan, seam: Seam) -> Settings:

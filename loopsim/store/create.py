@@ -22,7 +22,7 @@ from loopsim.store.diff import describe_difference
 from loopsim.store.journal import GAVE_WAY
 from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
-from loopsim.store.shares import FOLDER, Share, holders
+from loopsim.store.shares import FOLDER, Share, check_free, holders
 from loopsim.store.tables import uniform_columns
 
 _MADE_OF_STEPS = ("embeddings", "motifs", "measurements.parquet", "figures", "report")
@@ -61,13 +61,28 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
         return _made(path, plan, provenance, threads, resolved)
 
 
-def check_directory(path: Path, plan: Plan) -> None:
-    """Refuse a directory that a plan cannot be carried out in; nothing is changed, and no model looked at.
+def check_directory(path: Path, plan: Plan, provenance: Mapping[str, object], share: Share | None = None) -> None:
+    """Refuse a directory that `create_run` or `carrying_out` would refuse; nothing is changed, and nothing held.
+
+    Args:
+        path: the directory.
+        plan: what the run is to hold.
+        provenance: what its results depend on beside the plan; where it is empty, models are not compared.
+        share: which part of the cohorts is to be done; None is all.
 
     Raises:
         OtherExperimentError: the directory holds something else; the message shows the difference.
+        RunBusy: another process is writing to it.
+        StoreError: it is damaged.
     """
-    _there(path, plan, {}, _with_starts(plan))
+    resolved = _with_starts(plan)
+    run = _there(path, plan, provenance, resolved)
+    if run is not None:
+        _readable(run, resolved)
+        if plan.experiment.iterations != run.iterations:
+            _alone(run, plan.experiment.iterations)
+    if (path / "manifest.json").exists():
+        check_free(path, share)
 
 
 @contextlib.contextmanager
@@ -87,7 +102,7 @@ def carrying_out(run: Run, plan: Plan, share: Share | None = None) -> Iterator[N
         with lock.beginning(run.path):
             now = open_run(run.path)
             _compare(now, plan, resolved)
-            now.trajectories()  # what cannot be read is said now, also of a finished run
+            _readable(now, resolved)
             if plan.experiment.iterations != now.iterations:
                 _alone(now, plan.experiment.iterations)
             run.manifest = now.manifest
@@ -160,6 +175,14 @@ def _compare(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
             f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
             "  Choose another --out, or make the experiment what it was (iterations may be raised)."
         )
+
+
+def _readable(run: Run, resolved: Mapping[str, Any]) -> None:
+    """Say now what cannot be read, also of a finished run; where the experiment file is another, as where two processes
+    made runs in one place without locks, the table of trajectories is written anew.
+    """
+    if dict(resolved) == dict(run.experiment):
+        run.trajectories()
 
 
 def _alone(run: Run, iterations: int) -> None:

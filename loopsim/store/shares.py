@@ -83,6 +83,22 @@ def holding_share(path: Path, share: Share, unlocked: Callable[[str], None]) -> 
             yield
 
 
+def check_free(path: Path, share: Share | None = None) -> None:
+    """Refuse a run, or a share of it, that could not be written to now; nothing is held.
+
+    Raises:
+        RunBusy: as `holding_share`; without a share, somebody writes the run or any share of it.
+    """
+    others = {other: holder for other, holder in holders(path).items() if holder.held}
+    whole = lock.holder(path)
+    if share is not None:
+        _same_number(path, share)
+        if share in others:
+            raise RunBusy(_busy(path, f"shard {share} of this run")(others[share]))
+    if whole.held and (share is None or not others):
+        raise RunBusy(_busy(path, "this run")(whole))
+
+
 def _same_number(path: Path, share: Share) -> None:
     for other, holder in holders(path).items():
         if holder.held and other.n != share.n:
