@@ -24,6 +24,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from loopsim.cli import app
+from loopsim.errors import StoreError
 from loopsim.store import open_run
 from loopsim.store.manifest import manifest_bytes
 
@@ -467,6 +468,35 @@ def test_files_of_a_run_that_disagree_are_one_message_in_every_command(
         assert "`loopsim verify out` says what is hit" in " ".join(text.split()), command
     assert "Traceback" not in loopsim("verify", "out").output
     assert loopsim("verify", "out").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "commands"),
+    [("steps", ("run", "status", "measure", "plot", "report", "export")), ("embeddings/mock", ("measure", "report"))],
+)
+def test_a_file_with_the_rows_of_another_cohort_is_named_and_its_rows_do_not_count_twice(
+    write: Callable[..., Path], tmp_path: Path, folder: str, commands: tuple[str, ...]
+):
+    good("run", write(cohort=2), "--out", "out")
+    first, second = sorted((tmp_path / "out" / folder).glob("c*.parquet"))
+    shutil.copy(first, second)
+    run = open_run("out")
+    (other,) = run.cohorts["c0001"]
+    reads: list[Callable[[], object]] = [lambda: run.steps(["t"]), lambda: run.pictures(run.cohorts["c0000"], [1])]
+    if folder != "steps":
+        reads = [run.embeddings, lambda: run.vectors("mock", "text"), lambda: run.vectors("mock", "text", [other])]
+    for read in reads:
+        with pytest.raises(StoreError, match=rf"{second.name}: holds trajectory \w+ and 1 more, which manifest.json"):
+            read()
+    arguments = {
+        "run": ("run", tmp_path / "experiment.yaml", "--out", "out"),
+        "plot": ("plot", "filmstrip", "out"),
+        "export": ("export", "out", "--to", "table", "--out", "steps.csv"),
+    }
+    for command in commands:
+        text = message(loopsim(*arguments.get(command, (command, "out"))), 1)
+        assert second.name in text, command
+    assert second.name in loopsim("verify", "out").output
 
 
 def test_a_second_writer_is_refused(write: Callable[..., Path], finished: Path):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from loopsim.store.shards import Shard
+
+Look = Callable[[Shard, pa.RecordBatch], pa.RecordBatch]
+"""Sees what is read of a shard, some rows at a time, and says what is kept of it."""
 
 
 def each_once(found: Sequence[Shard]) -> list[Shard]:
@@ -32,7 +37,11 @@ def each_once(found: Sequence[Shard]) -> list[Shard]:
 
 
 def rows(
-    found: Sequence[Shard], schema: pa.Schema | None, columns: Sequence[str] | None, wanted: ds.Expression | None = None
+    found: Sequence[Shard],
+    schema: pa.Schema | None,
+    columns: Sequence[str] | None,
+    look: Look,
+    wanted: ds.Expression | None = None,
 ) -> pa.Table:
     """The rows of shards of one folder with a look at their page checksums, each once.
 
@@ -40,7 +49,8 @@ def rows(
         found: the shards, at least one, in order of cohort and iteration.
         schema: what they are read as; that of the first where None.
         columns: those wanted; all where None.
-        wanted: which rows; all where None.
+        look: is given what is read of each shard.
+        wanted: which rows are read; all where None.
     """
     whole: list[Shard] = []
     parts: list[pa.Table] = []
@@ -49,8 +59,21 @@ def rows(
             whole.append(shard)
         else:
             new = ds.field("t") >= cut.first
-            parts.append(_dataset([shard], schema).to_table(columns, filter=new if wanted is None else new & wanted))
-    return pa.concat_tables([_dataset(whole, schema).to_table(columns, filter=wanted), *parts])
+            parts.append(_read([shard], schema, columns, look, new if wanted is None else new & wanted))
+    return pa.concat_tables([_read(whole, schema, columns, look, wanted), *parts])
+
+
+def _read(
+    found: Sequence[Shard],
+    schema: pa.Schema | None,
+    columns: Sequence[str] | None,
+    look: Look,
+    wanted: ds.Expression | None,
+) -> pa.Table:
+    shard_of = {shard.path.name: shard for shard in found}
+    scanner = _dataset(found, schema).scanner(columns=columns, filter=wanted)
+    seen = (look(shard_of[Path(one.fragment.path).name], one.record_batch) for one in scanner.scan_batches())
+    return pa.Table.from_batches(seen, scanner.projected_schema)
 
 
 def _dataset(found: Sequence[Shard], schema: pa.Schema | None) -> ds.Dataset:
@@ -59,6 +82,17 @@ def _dataset(found: Sequence[Shard], schema: pa.Schema | None) -> ds.Dataset:
         [str(shard.path) for shard in found], schema=schema,
         format=ds.ParquetFileFormat(default_fragment_scan_options=options),
     )  # fmt: skip
+
+
+def only(trajectories: Collection[str], look: Look) -> Look:
+    """Keeps the rows of these trajectories, after a look at all that are there."""
+    ids = pa.array(sorted(trajectories), pa.string())
+
+    def keep(shard: Shard, batch: pa.RecordBatch) -> pa.RecordBatch:
+        seen = look(shard, batch)
+        return seen.filter(pc.is_in(seen.column("trajectory_id"), value_set=ids))
+
+    return keep
 
 
 def frame(table: pa.Table) -> pd.DataFrame:

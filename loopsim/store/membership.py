@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from loopsim.errors import StoreError
+from loopsim.store.frames import Look
 from loopsim.store.shards import Shard
 
 
@@ -31,6 +34,20 @@ def check_known(run: Path, file: Path, ids: Iterable[str], members: Collection[s
     strays = sorted({str(name) for name in ids}.difference(members))
     if strays:
         raise StoreError(_disagrees(run, file, f"holds {_named(strays)}, which manifest.json does not have there"))
+
+
+def members_only(run: Path, cohorts: Mapping[str, Collection[str]]) -> Look:
+    """Looks whether what is read of each shard is of the cohort that its name says.
+
+    It raises a `StoreError` at the first that is not.
+    """
+    members = {cohort: frozenset(ids) for cohort, ids in cohorts.items()}
+
+    def look(shard: Shard, batch: pa.RecordBatch) -> pa.RecordBatch:
+        check_known(run, shard.path, batch.column("trajectory_id").unique().to_pylist(), members[shard.cohort])
+        return batch
+
+    return look
 
 
 def check_table(run: Path, file: Path, ids: Sequence[str], members: Collection[str]) -> None:

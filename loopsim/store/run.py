@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import yaml
@@ -23,9 +22,9 @@ from loopsim.errors import StoreError, UsageError
 from loopsim.records import Failure, Step
 from loopsim.seeds import digest
 from loopsim.store import embedders, journal, lock, shards
-from loopsim.store.frames import frame, rows
+from loopsim.store.frames import frame, only, rows
 from loopsim.store.manifest import manifest_bytes
-from loopsim.store.membership import check_cohorts, check_known, check_table
+from loopsim.store.membership import check_cohorts, check_known, check_table, members_only
 from loopsim.store.shards import Shard
 from loopsim.store.shares import Share, holding_share
 from loopsim.store.spans import Range, missing, runs_of
@@ -96,7 +95,7 @@ class Run:
             images: whether to read the encoded pictures too.
 
         Raises:
-            StoreError: they are damaged, or of other trajectories than the manifest.
+            StoreError: they are damaged, or of other trajectories than the manifest has in their cohort.
         """
         names = [c for c in STEP_SCHEMA.names if c != "image" or images] if columns is None else list(columns)
         found = self.step_shards()
@@ -104,8 +103,7 @@ class Run:
             return frame(STEP_SCHEMA.empty_table().select(names))
         read = list(dict.fromkeys([*names, "trajectory_id", "t"]))
         with shards.reading(self.path / "steps"):
-            table = rows(found, STEP_SCHEMA, read)
-        check_known(self.path, self.path / "steps", table["trajectory_id"].unique().to_pylist(), self.members())
+            table = rows(found, STEP_SCHEMA, read, members_only(self.path, self.cohorts))
         return frame(table.sort_by([("trajectory_id", "ascending"), ("t", "ascending")]).select(names))
 
     def step_shards(self) -> list[Shard]:
@@ -148,7 +146,8 @@ class Run:
             return {}
         wanted = ds.field("trajectory_id").isin(list(trajectories)) & ds.field("t").isin([int(t) for t in ts])
         with shards.reading(self.path / "steps"):
-            read = rows(found, STEP_SCHEMA, ["trajectory_id", "t", "image"], wanted).to_pylist()
+            columns, look = ["trajectory_id", "t", "image"], members_only(self.path, self.cohorts)
+            read = rows(found, STEP_SCHEMA, columns, look, wanted).to_pylist()
         return {(r["trajectory_id"], r["t"]): r["image"]["bytes"] for r in read if r["image"] is not None}
 
     def embeddings(self, embedder: str | None = None) -> pd.DataFrame:
@@ -158,8 +157,7 @@ class Run:
             if embedder in (None, name):
                 found = self._shards_in(folder)
                 with shards.reading(folder):
-                    table = rows(found, None, None)
-                self._check_vectors(folder, table)
+                    table = rows(found, None, None, members_only(self.path, self.cohorts))
                 frames.append(table.to_pandas().assign(embedder=name))
         if not frames:
             return pd.DataFrame(columns=["trajectory_id", "t", "modality", "vector", "embedder"])
@@ -191,26 +189,20 @@ class Run:
             trajectories: ids of those wanted, so that only the files of their cohorts are read; all where None.
         """
         folder = embedders.folder_of(self.path, embedder)
-        wanted = ds.field("modality") == modality
-        found = self._shards_in(folder)
+        found, look = self._shards_in(folder), members_only(self.path, self.cohorts)
         if trajectories is not None:
             chosen = set(trajectories)
             cohorts = {cohort for cohort, members in self.cohorts.items() if not chosen.isdisjoint(members)}
             found = [shard for shard in found if shard.cohort in cohorts]
-            wanted &= ds.field("trajectory_id").isin(sorted(chosen))
+            look = only(chosen, look)
         if not found:
             return np.empty(0, dtype=object), np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         with shards.reading(folder):
-            table = rows(found, None, None, wanted)
-        self._check_vectors(folder, table)
-        with shards.reading(folder):
+            table = rows(found, None, None, look, ds.field("modality") == modality)
             column = table["vector"].combine_chunks()
             flat = column.flatten().to_numpy(zero_copy_only=False)
         ids = table["trajectory_id"].to_numpy()
         return ids, table["t"].to_numpy().astype(np.int64), flat.reshape(len(ids), column.type.list_size)
-
-    def _check_vectors(self, folder: Path, table: pa.Table) -> None:
-        check_known(self.path, folder, table["trajectory_id"].unique().to_pylist(), self.members())
 
     def measurements(self) -> pd.DataFrame:
         """The measurements, long and tidy.
