@@ -152,6 +152,46 @@ def test_a_device_that_every_process_loses_is_not_asked_for_without_end(planned,
     assert run_plan(planned(), out).failures() == []
 
 
+def test_a_process_that_was_killed_between_two_that_lose_their_device_breaks_the_row(planned, out, monkeypatch):
+    """It leaves a start and no end in the log; what it made is not forgotten, and neither is it if it made nothing."""
+    draw, left = mock.MockGenerator._draw, [0]
+
+    def poisoned(self, prompt, seed):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return draw(self, prompt, seed)
+
+    def ended():
+        with pytest.raises((DeviceLost, RunFailed)) as caught:
+            run_plan(planned(), out)
+        return caught.value.exit_status, open_run(out).count_steps()[0]
+
+    monkeypatch.setattr(mock.MockGenerator, "_draw", poisoned)
+    first = ended()
+    assert first[0] == 75
+    for made in (15, 0):
+        left[0], (_, before) = made, ended()
+        log = (out / "log.jsonl").read_bytes().splitlines(keepends=True)
+        (out / "log.jsonl").write_bytes(b"".join(log[:-1]))  # the last process was killed, and had no time to say so
+        left[0] = 0
+        assert ended() == (75, before), made
+    with pytest.raises(RunFailed, match="The process before this one lost it too"):
+        run_plan(planned(), out)
+
+
+def test_what_another_plan_lost_in_this_place_is_not_held_against_a_new_one(planned, out, monkeypatch):
+    def poisoned(self, prompt, seed):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(mock.MockGenerator, "_draw", poisoned)
+    for seed in (1, 2):
+        with pytest.raises(DeviceLost):
+            run_plan(planned(seed=seed), out)
+    with pytest.raises(RunFailed, match="The process before this one lost it too"):
+        run_plan(planned(seed=2), out)
+
+
 def test_a_shard_that_loses_its_device_is_not_blamed_for_what_another_lost(planned, out, monkeypatch):
     def poisoned(self, prompt, seed):
         raise RuntimeError("CUDA error: device-side assert triggered")

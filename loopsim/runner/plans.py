@@ -21,8 +21,11 @@ from loopsim.runner.preflight import Checked
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
 from loopsim.store import Run, Share, carrying_out, create_run
-from loopsim.store.journal import read_events, starts_in
+from loopsim.store.journal import GAVE_WAY, read_events, starts_in
 from loopsim.store.spans import missing
+
+_COMES_AND_GOES = ("start", "end", "failed", "stopped", GAVE_WAY)
+"""Events that say of processes that one began or ended, or that what is above is of another run."""
 
 
 def run_plan(
@@ -168,16 +171,19 @@ def _carry_out(job: Job, executor: Executor, meter: Meter, strict: bool, watch: 
 def _not_lost_for_ever(run: Run, share: Share | None, cohorts: Sequence[str] | None) -> Iterator[None]:
     """Ask to be run again for a lost device only while that helps: what breaks every new process is no accident.
 
+    The log has this process's start already. One that was killed has a start and no end.
+
     Raises:
-        RunFailed: it is lost as the last time, and nothing was made since.
+        RunFailed: the process before this one lost it too, and nothing was made since.
     """
     log = run.path / ("log.jsonl" if share is None else f"log-{share.name}.jsonl")
-    ends = [event for event in read_events(log) if event.get("event") in ("end", "failed", "stopped")]
+    noted = [event for event in read_events(log) if event.get("event") in _COMES_AND_GOES]
+    again = [event.get("error") for event in noted[-2:-1]] == [DeviceLost.__name__]
     before, _ = run.count_steps(cohorts)
     try:
         yield
     except DeviceLost as error:
-        if ends and ends[-1].get("error") == DeviceLost.__name__ and run.count_steps(cohorts)[0] == before:
+        if again and run.count_steps(cohorts)[0] == before:
             raise RunFailed(
                 f"{error}\n  The process before this one lost it too, and nothing was made since: a third would hardly "
                 "do better. Another device may, a smaller batch_size, or an experiment without what it is at.",
