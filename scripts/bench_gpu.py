@@ -31,7 +31,7 @@ import bench_loop as loops  # the scripts beside this one
 import gpu_shapes as shapes
 import numpy as np
 import torch
-from arguments import positive
+from arguments import above_zero, positive
 from gpu_report import Found, Report, Until, attempt, tell
 from gpu_timing import expected, operations, seconds, share_of_peak
 
@@ -68,13 +68,15 @@ class Sizes:
     iterations: int = 3
     dtype: str = "bfloat16"
     device: str = "cuda"
+    loading: float = 60.0
+    """Seconds that hashing and loading all models take at least."""
 
 
-TINY = Sizes((1, 2), (1, 2), 2, 5, 32, 3, 1, 2, "float32", "cpu")
+TINY = Sizes((1, 2), (1, 2), 2, 5, 32, 3, 1, 2, "float32", "cpu", 1.0)
 ENDS = {"drawing": 0.4, "describing": 0.55, "loop": 0.85, "drawing_compiled": 0.95, "describing_compiled": 1.0}
 """At which share of the time each part is to end, where there is a limit; building and loading count too."""
-_LOADING, _COMPILING = 60.0, 60.0
-"""Seconds that hashing and loading all models, and compiling one, take at least."""
+_COMPILING = 60.0
+"""Seconds that compiling a model takes at least."""
 
 
 # ---- one model ---------------------------------------------------------------------------------------------------
@@ -261,19 +263,24 @@ def notebook(bench: loops.Bench) -> tuple[float, loops.Made]:
         return time.perf_counter() - started, bench.made
 
 
-def members(found: Found, sizes: Sizes, batches: tuple[int, int], left: float) -> int:
-    """How many trajectories whole loops have time for: whole batches of pictures, at least one."""
-    most = sizes.trajectories or max(batches)
+def lasting(found: Found, sizes: Sizes, batches: tuple[int, int], n: int) -> float:
+    """Seconds that whole loops of so many trajectories take: loading, the notebook's twice, ours, and warming up."""
 
     def step(*at: int) -> float:
-        rates = [rate_at(found[kind], UNITS[kind], n) for kind, n in zip(UNITS, at, strict=True)]
+        rates = [rate_at(found[kind], UNITS[kind], rows) for kind, rows in zip(UNITS, at, strict=True)]
         return sum(1 / rate for rate in rates if rate)
 
-    alone = (1 + 2 * sizes.alone * sizes.iterations) * step(1, 1)
-    together = (sizes.iterations + 1) * step(*batches)  # one to warm up
-    if sizes.trajectories or not together or math.isinf(left):
+    alone = 1 + 2 * sizes.alone * sizes.iterations
+    return sizes.loading + alone * step(1, 1) + n * (sizes.iterations + 1) * step(*batches)
+
+
+def members(found: Found, sizes: Sizes, batches: tuple[int, int], left: float) -> int:
+    """How many trajectories whole loops have time for: whole batches of pictures, at least one."""
+    most, nobody = sizes.trajectories or max(batches), lasting(found, sizes, batches, 0)
+    each = lasting(found, sizes, batches, 1) - nobody
+    if sizes.trajectories or each <= 0 or math.isinf(left):
         return most
-    rows = int((left - _LOADING - alone) / together)
+    rows = int((left - nobody) / each)
     return max(batches[0], min(most, rows - rows % batches[0]))
 
 
@@ -321,6 +328,15 @@ def looping(folders: Sequence[Path], sizes: Sizes, batches: tuple[int, int], n: 
     }
 
 
+def loops_in_time(report: Report, folders: Sequence[Path], sizes: Sizes, until: Until, threads: int) -> None:
+    """Whole loops of as many trajectories as there is time for, if there is time for one batch."""
+    found = report.found
+    batches = best(found["drawing"], "images_per_s"), best(found["describing"], "captions_per_s")
+    n = members(found, sizes, batches, until.left)
+    late = until.too_late(lasting(found, sizes, batches, n))
+    report.keep("loop", late or attempt("loop", lambda: looping(folders, sizes, batches, n, threads)))
+
+
 # ---- all of it ---------------------------------------------------------------------------------------------------
 
 
@@ -328,7 +344,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="the same classes small, for a try on a CPU")
     parser.add_argument("--rounds", type=positive, default=3)
-    parser.add_argument("--minutes", type=float, help="in which to be done, but for a call that is under way")
+    parser.add_argument("--minutes", type=above_zero, help="in which to be done, but for a call that is under way")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "gpu-shapes", help="where the weights are put")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "gpu.json")
     args, began = parser.parse_args(), time.monotonic()
@@ -350,18 +366,14 @@ def main() -> None:
     until = {p: Until(began + 60 * args.minutes * end if args.minutes else math.inf) for p, end in ENDS.items()}
     drawing(report, folders[0], sizes, args.rounds, until["drawing"])
     describing(report, folders[1], sizes, args.rounds, until["describing"])
-    found = report.found
-    batches = best(found["drawing"], "images_per_s"), best(found["describing"], "captions_per_s")
-    n = members(found, sizes, batches, until["loop"].left)
-    late = until["loop"].too_late(0)
-    report.keep("loop", late or attempt("loop", lambda: looping(folders, sizes, batches, n, threads)))
+    loops_in_time(report, folders, sizes, until["loop"], threads)
     if sizes.device == "cpu":
         report.keep("drawing_compiled", {"skipped": "not on a CPU: compiling takes longer than the bench"})
     else:
         drawing(report, folders[0], sizes, args.rounds, until["drawing_compiled"], compiled=True)
     describing(report, folders[1], sizes, args.rounds, until["describing_compiled"], compiled=True)
-    print(json.dumps(found, indent=1))
-    tell(found)
+    print(json.dumps(report.found, indent=1))
+    tell(report.found)
 
 
 if __name__ == "__main__":

@@ -184,9 +184,27 @@ def test_whole_loops_on_a_gpu_are_as_large_as_there_is_time_for(gpu):
     assert gpu.members(found, gpu.Sizes(), (8, 64), 3600.0) == 64
     left = 60 + 7 * 4 + 4 * 1.05 * 26  # loading, seven steps of the notebook, 26 rows for four iterations
     assert gpu.members(found, gpu.Sizes(), (8, 64), left) == 24
-    assert gpu.members(found, gpu.Sizes(), (8, 64), 0.0) == 8
+    assert gpu.lasting(found, gpu.Sizes(), (8, 64), 26) == pytest.approx(left)
     assert gpu.members(found, gpu.TINY, (2, 2), 0.0) == 3
-    assert gpu.members({"drawing": {"skipped": "x"}, "describing": {"skipped": "x"}}, gpu.Sizes(), (1, 1), 9.0) == 1
+    nothing = {"drawing": {"skipped": "x"}, "describing": {"skipped": "x"}}
+    assert gpu.members(nothing, gpu.Sizes(), (1, 1), 9.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "trajectories", "made"),
+    [(5, None, 0), (60 + 7 * 20 + 4 * 20 * 3 - 1, None, 0), (60 + 7 * 20 + 4 * 20 * 3 + 1, None, 3), (60, 3, 0)],
+)
+def test_whole_loops_that_there_is_no_time_for_are_not_begun(tmp_path, gpu, monkeypatch, left, trajectories, made):
+    """A picture takes twenty seconds, three a call at best: loading, seven steps alone, and three rows four times."""
+    module: Any = importlib.import_module("gpu_report")
+    at, begun = module.time.monotonic(), []
+    monkeypatch.setattr(module.time, "monotonic", lambda: at)
+    monkeypatch.setattr(gpu, "looping", lambda folders, sizes, batches, n, threads: begun.append(n) or {"n": n})
+    rates = {"1": {"images_per_s": 0.05, "chunk": 1}, "3": {"images_per_s": 0.05001, "chunk": 3}}
+    report = gpu.Report(tmp_path / "gpu.json", {"drawing": rates, "describing": {"skipped": "x"}})
+    gpu.loops_in_time(report, [], gpu.Sizes(trajectories=trajectories), gpu.Until(at + left), 1)
+    assert begun == [made] * (made > 0)
+    assert made or f"no time: it takes about 440 s, and {left} s were left" in report.skipped()["loop"]
 
 
 @pytest.mark.parametrize(
@@ -278,6 +296,7 @@ def test_the_memory_of_a_run_does_not_grow_with_its_iterations(script):
         ("loop", ["--rounds", "0"], "'0' is no whole number from 1 on"),
         ("store", ["--steps", "10"], "ten conditions need 1000 at least"),
         ("ray", ["--cohorts", "3"], "must be even"),
+        *(("gpu", ["--tiny", f"--minutes={m}"], f"'{m}' is no number above 0") for m in ("0", "-9", "nan", "inf", "x")),
     ],
 )
 def test_odd_arguments_are_refused_before_anything_is_timed(script, monkeypatch, capsys, kind, words, said):
