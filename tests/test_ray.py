@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from loopsim.errors import RunFailed, UsageError
-from loopsim.executors import RayExecutor, RayOptions
+from loopsim.executors import RayExecutor, RayOptions, ray_cluster
 from loopsim.executors.ray_cluster import check_address, connected
 from loopsim.experiment import parse_experiment
 from loopsim.plan import Plan, make_plan
@@ -404,12 +404,13 @@ def test_a_cluster_that_is_not_there_is_one_message(address, said):
         check_address(address)
 
 
-def test_an_address_of_the_environment_is_looked_at_too(monkeypatch):
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_an_address_of_the_environment_is_looked_at_too(monkeypatch, address):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with (
         pytest.raises(UsageError, match=r"no Ray cluster at 127.0.0.1:1 \(RAY_ADDRESS\): .*Unset RAY_ADDRESS to use"),
-        connected(RayOptions()),
+        connected(RayOptions(address=address)),
     ):
         pass
 
@@ -426,6 +427,37 @@ def test_a_cluster_that_lets_nobody_in_without_a_token_is_one_message(monkeypatc
         connected(RayOptions(address="auto")),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "said", "unsaid"),
+    [
+        (None, None, "Ray found no cluster on this machine that it can use, and began none: Timed out", "at RAY_ADDR"),
+        (None, None, "Then one that `ray start` began here counts, even if it has died (`ray stop` forgets it)", ""),
+        (None, None, "`--address local` begins a cluster on this machine", "Is it up"),
+        ("local", None, "no Ray cluster could be begun on this machine: Timed out\n  Ray's own logs", "--address"),
+        ("local", "10.0.0.1:6379", "no Ray cluster could be begun on this machine", "RAY_ADDRESS"),
+        (None, "local", "no Ray cluster could be begun on this machine", "--address"),
+        ("auto", None, "no Ray cluster on this machine (--address auto): Timed out\n  Is it up", "RAY_ADDRESS"),
+        (None, "auto", "no Ray cluster on this machine (RAY_ADDRESS auto): Timed out\n  Is it up", "--address auto"),
+        ("auto", "10.0.0.1:6379", "no Ray cluster at 10.0.0.1:6379 (RAY_ADDRESS): Timed out", "(--address"),
+        ("10.0.0.2:6379", "10.0.0.1:6379", "no Ray cluster at 10.0.0.2:6379 (--address): Timed out", "RAY_ADDRESS"),
+    ],
+)  # fmt: skip
+def test_who_was_asked_for_a_cluster_is_said_as_it_is(monkeypatch, address, environment, said, unsaid):
+    def refuse(*_, **__):
+        raise ConnectionError("Timed out\nand more")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray_cluster, "check_address", lambda *_: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("RAY_ADDRESS", environment)
+    with pytest.raises(UsageError) as caught, connected(RayOptions(address=address)):
+        pass
+    assert said in str(caught.value)
+    assert not unsaid or unsaid not in str(caught.value)
 
 
 def test_hosted_models_need_no_cluster(planned, tmp_path):

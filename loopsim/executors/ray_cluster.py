@@ -201,7 +201,7 @@ def check_cluster(options: RayOptions) -> None:
     if importlib.util.find_spec("ray") is None:
         raise UsageError(_NO_RAY)
     check_address(options.address)
-    if options.address is None:
+    if options.address in (None, "auto"):  # which Ray takes from there too
         check_address(os.environ.get("RAY_ADDRESS"), "RAY_ADDRESS")
 
 
@@ -222,16 +222,43 @@ def connected(options: RayOptions) -> Iterator[None]:
             ray.init(options.address, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"no Ray cluster at {options.address or 'RAY_ADDRESS'}: {first[:300]}\n  Is it up (ray status)? "
-            "Newer ones ask for a token, which every process must have: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
-            "~/.ray/auth_token as on its head. `--address local` begins a cluster on this machine"
-        ) from None
+        raise UsageError(_unreached(options.address, first[:300])) from None
     try:
         yield
     finally:
         with _own_signals():
             ray.shutdown()
+
+
+def _unreached(asked: str | None, why: str) -> str:
+    """What to say where Ray refuses: who was asked, and what helps there.
+
+    Args:
+        asked: `--address`; RAY_ADDRESS counts where it is none, and before `auto`.
+        why: what Ray says.
+    """
+    given = os.environ.get("RAY_ADDRESS") if asked in (None, "auto") else None
+    address = given or asked
+    if address == "local":
+        return (
+            f"no Ray cluster could be begun on this machine: {why}\n  Ray's own logs, in "
+            "/tmp/ray/session_latest/logs (RAY_TMPDIR in place of /tmp), may say more"
+        )
+    token = (
+        "Newer ones ask for a token, which every process must have: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+        "~/.ray/auth_token as on its head. `--address local` begins a cluster on this machine"
+    )
+    if address is None:
+        return (
+            f"Ray found no cluster on this machine that it can use, and began none: {why}\n  Neither --address nor "
+            "RAY_ADDRESS says which. Then one that `ray start` began here counts, even if it has died (`ray stop` "
+            f"forgets it). {token}"
+        )
+    where = "on this machine" if address == "auto" else f"at {address}"
+    return (
+        f"no Ray cluster {where} ({'RAY_ADDRESS' if given else '--address'}"
+        f"{' auto' * (address == 'auto')}): {why}\n  Is it up (ray status)? {token}"
+    )
 
 
 def check_address(address: str | None, given: str = "--address") -> None:
