@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,9 @@ from loopsim.embed import embed_run
 from loopsim.errors import OtherExperimentError, RunBusy, StoreError
 from loopsim.records import Failure
 from loopsim.runner import run_plan
-from loopsim.store import Run, Share, carrying_out, create, create_run, open_run
+from loopsim.store import Run, Share, carrying_out, create, create_run, open_run, standing
 from loopsim.store.shares import latest
-from loopsim.verify import verify_run
+from loopsim.verify import repair_run, verify_run
 from tests.test_runner import contents
 
 FAILURE = Failure("aa", 1, "generator", "mock", "ValueError: no", "")
@@ -142,6 +143,88 @@ def test_without_locks_the_second_of_two_experiments_says_so_and_the_first_goes_
     run = run_plan(planned(), out)
     assert (run.experiment["seed"], contents(run)) == (7, before)
     assert verify_run(out).findings == ()
+
+
+# ---- a run whose steps are away ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(planned, out) -> Path:
+    """A run that was finished, embedded, measured and drawn, in outline."""
+    run = run_plan(planned(iterations=1), out)
+    embed_run(run, "mock")
+    for name in ("measurements.parquet", "measurements-by-generator.parquet"):
+        (out / name).write_bytes(b"values")
+    for name in ("motifs/mock-text.parquet", "figures/curves.png", "report/index.html"):
+        (out / name).parent.mkdir()
+        (out / name).write_bytes(b"drawn")
+    return out
+
+
+def leave(out: Path, *kept: str) -> None:
+    """Take the results and the files of steps away, but for what is named."""
+    for path in [*out.glob("measurements*"), *(out / n for n in ("motifs", "figures", "report", "embeddings"))]:
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (out / "steps").glob("c*.parquet"):
+        path.unlink()
+    if ".checksums" not in kept:
+        shutil.rmtree(out / "steps" / ".checksums")
+    if "log.jsonl" not in kept:
+        (out / "log.jsonl").unlink()
+
+
+@pytest.mark.parametrize("how", ["moved", "emptied", "put aside"])
+def test_a_run_whose_steps_are_away_keeps_its_results_and_says_so(planned, results, tmp_path, how):
+    steps = results / "steps"
+    if how == "put aside":
+        for path in steps.glob("c*.parquet"):
+            path.write_bytes(b"damaged")
+        assert repair_run(results, verify_run(results)).done
+    else:
+        steps.rename(tmp_path / "elsewhere")
+    if how == "emptied":  # as the place of a disk that is not mounted
+        steps.mkdir()
+    with unchanged(results), pytest.raises(OtherExperimentError, match=r"It differs in\n    seed") as said:
+        run_plan(planned(iterations=1, seed=8), results)
+    assert "None of its steps is there now, but some were made: there is figures, measurements-by-generator" in str(
+        said.value
+    )
+    assert "vectors; " in str(said.value)
+    assert "If steps/ was moved, or is on a disk that is not mounted, put it back." in str(said.value)
+    assert standing(results, planned(iterations=1, seed=8)) is not None
+
+
+@pytest.mark.parametrize(
+    ("kept", "clause"),
+    [
+        ("measurements.parquet", "there is measurements.parquet"),
+        ("measurements-by-generator.parquet", "there is measurements-by-generator.parquet"),
+        ("motifs", "there is motifs"),
+        ("figures", "there is figures"),
+        ("report", "there is report"),
+        ("embeddings", "there are vectors"),
+        (".checksums", "steps/ tells of files of steps"),
+        ("log.jsonl", "its log says that it ended"),
+    ],
+)
+def test_each_trace_of_what_was_made_keeps_a_run(planned, results, kept, clause):
+    leave(results, kept)
+    with unchanged(results), pytest.raises(OtherExperimentError, match=rf"some were made: {clause}\. If steps/ was"):
+        run_plan(planned(iterations=1, seed=8), results)
+    assert len(run_plan(planned(iterations=1), results).steps(["t"])) == 12  # its own experiment makes them again
+
+
+def test_a_run_without_a_trace_of_anything_made_gives_way(planned, results):
+    leave(results)
+    assert open_run(run_plan(planned(iterations=1, seed=8), results).path).experiment["seed"] == 8
+
+
+def test_a_run_that_took_the_place_of_another_is_not_taken_for_it(planned, out):
+    """What the log says above `gave way` is of the run that gave way."""
+    create_run(out, planned(seed=8), {}).log("end")
+    (out / "log.jsonl").write_text((out / "log.jsonl").read_text() + '{"time": "2999", "event": "gave way"}\n')
+    assert open_run(run_plan(planned(), out).path).experiment["seed"] == 7
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------

@@ -24,9 +24,7 @@ from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.shares import FOLDER, Share, check_free, holders
 from loopsim.store.tables import uniform_columns
-
-_MADE_OF_STEPS = ("embeddings", "motifs", "measurements.parquet", "figures", "report")
-"""What passes over the steps leave in a run directory."""
+from loopsim.store.traces import traces
 
 
 def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
@@ -129,8 +127,8 @@ def standing(path: Path, plan: Plan) -> Run | None:
 
 
 def _gives_way(run: Run, plan: Plan) -> bool:
-    """Whether a run is blank and of another plan, so that one of this plan may be made in its place."""
-    return run.imported is None and _cohorts(plan) != run.cohorts and run.is_blank()
+    """Whether a run is of another plan and nothing was ever made in it, so that one of this plan may take its place."""
+    return run.imported is None and _cohorts(plan) != run.cohorts and run.is_blank() and not traces(run)
 
 
 def _keep_pictures(path: Path, plan: Plan) -> None:
@@ -173,8 +171,19 @@ def _compare(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
         difference = describe_difference(run.experiment, resolved)
         raise OtherExperimentError(
             f"{run.path} holds a run of another experiment; nothing was changed. It differs in\n{difference}\n"
-            "  Choose another --out, or make the experiment what it was (iterations may be raised)."
+            f"{_away(run)}  Choose another --out, or make the experiment what it was (iterations may be raised)."
         )
+
+
+def _away(run: Run) -> str:
+    """A line about steps that were made and are not there; empty where some are, or none was ever made."""
+    told = traces(run) if run.is_blank() else ()
+    if not told:
+        return ""
+    return (
+        f"  None of its steps is there now, but some were made: {'; '.join(told)}. If steps/ was moved, or is on a "
+        "disk that is not mounted, put it back.\n"
+    )
 
 
 def _readable(run: Run, resolved: Mapping[str, Any]) -> None:
@@ -198,23 +207,16 @@ def _alone(run: Run, iterations: int) -> None:
 def _clear(blank: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
     """Take away a run of which nothing was made, as when a model could not be loaded."""
     with blank.writing():
-        if not blank.is_blank():  # a process that held it until now has made something
+        if not _gives_way(blank, plan):  # a process that held it until now has made something
             _compare(blank, plan, resolved)
         blank.log(GAVE_WAY)
-        for name in _MADE_OF_STEPS:  # of the starts, by the names that those of the next run will have
-            with shards.storing(blank.path / name):
-                _remove(blank.path / name)
+        with shards.storing(blank.path / "embeddings"):  # of starts, by the names that those of the next run will have
+            if (blank.path / "embeddings").exists():
+                shutil.rmtree(blank.path / "embeddings")
         for shard in shards.list_shards(blank.path / "steps"):
             shard.path.unlink()
         checksums.forget(blank.path / "steps")
         (blank.path / "manifest.json").unlink()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _made(

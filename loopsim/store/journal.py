@@ -46,8 +46,17 @@ def starts_in(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     Args:
         events: every line of every log, by time.
     """
+    return [event for event in since_gave_way(events) if event.get("event") == "start"]
+
+
+def since_gave_way(events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The lines that are not of a blank run that gave way to this one; all where none did.
+
+    Args:
+        events: every line of every log, by time.
+    """
     gone = max((k for k, event in enumerate(events) if event.get("event") == GAVE_WAY), default=-1)
-    return [event for event in events[gone + 1 :] if event.get("event") == "start"]
+    return events[gone + 1 :]
 
 
 def write_failure(folder: Path, cohort: str, failure: Failure) -> None:
