@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from loopsim.errors import StoreError
 from loopsim.records import Failure
-from loopsim.store.journal import log_event, read_events, read_failures, scan_failures, write_failure
+from loopsim.store.journal import (
+    GAVE_WAY,
+    log_event,
+    read_all_events,
+    read_events,
+    read_failures,
+    scan_failures,
+    starts_in,
+    write_failure,
+)
 
 FIRST = Failure("aa11", 3, "generator", "mock", 'ValueError: "no" \\ é\n{}', "Traceback\n  \\u \U0001f600 end")
 SECOND = Failure("bb22", 14, "captioner", "mock", "RuntimeError: x", "Traceback")
@@ -83,3 +93,21 @@ def test_an_event_after_a_half_line_is_not_lost_with_it(tmp_path):
     log_event(log, "start", {})
     assert [event["event"] for event in read_events(log)] == ["start", "failed", "start"]
     assert b"\n\n" not in log.read_bytes()
+
+
+def test_starts_of_shards_in_the_second_of_a_run_that_gave_way_are_of_the_next_run(tmp_path):
+    """As logs tell it whose times are in seconds."""
+    at = {"time": "2026-01-01T00:00:00+00:00"}
+    for name, events in {"log": ["start", GAVE_WAY], "log-1-of-2": ["start"], "log-2-of-2": ["start"]}.items():
+        lines = [json.dumps(at | {"event": event, "of": name}) for event in events]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    assert [event["of"] for event in starts_in(read_all_events(tmp_path))] == ["log-1-of-2", "log-2-of-2"]
+
+
+def test_what_happens_within_a_second_is_told_in_its_order(tmp_path):
+    for name, event in (("log-1-of-2", "start"), ("log", GAVE_WAY), ("log-2-of-2", "start"), ("log", "end")):
+        log_event(tmp_path / f"{name}.jsonl", event, {"of": name})
+        time.sleep(0.01)
+    told = read_all_events(tmp_path)
+    assert [event["event"] for event in told] == ["start", GAVE_WAY, "start", "end"]
+    assert [event["of"] for event in starts_in(told)] == ["log-2-of-2"]

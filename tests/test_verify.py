@@ -26,7 +26,7 @@ from loopsim.plan import Plan
 from loopsim.runner import Progress, run_plan
 from loopsim.store import Run, Share, create_run, open_run
 from loopsim.store.embedders import made_folder
-from loopsim.store.manifest import manifest_checksum
+from loopsim.store.manifest import manifest_bytes, manifest_checksum
 from loopsim.store.shards import write_shard
 from loopsim.store.spans import in_words, joined, missing, runs_of
 from loopsim.store.tables import embedding_table
@@ -708,6 +708,20 @@ def test_stored_steps_come_out_the_same_when_made_again(whole):
     assert again.beside == again.beside_same
     assert [m.trajectory_id for m in again.chosen] == [m.trajectory_id for m in rerun_steps(whole, 7, seed=3).chosen]
     assert len(rerun_steps(whole, 10_000).chosen) == 36
+
+
+def test_steps_are_made_again_with_the_threads_that_they_were_made_with_also_without_a_log(run, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr("loopsim.models.torch_setup.pin", lambda threads: asked.append(threads) or {})
+    monkeypatch.setattr("loopsim.provenance.usable_cpus", lambda: 96)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_bytes(manifest_bytes(manifest | {"threads": 5}))
+    rerun_steps(run, 1)  # the log says with how many it began last
+    (run / "log.jsonl").unlink()
+    rerun_steps(run, 1)
+    (run / "manifest.json").write_bytes(manifest_bytes(manifest | {"threads": None}))
+    rerun_steps(run, 1)
+    assert asked == [manifest["threads"], 5, 96]
 
 
 def test_steps_of_other_models_and_of_other_calls_are_told(whole, planner, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ GAVE_WAY = "gave way"
 
 def log_event(path: Path, event: str, details: dict[str, object]) -> None:
     """Add one line to a log file."""
-    entry = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "event": event, **details}
+    entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **details}
     with storing(path), path.open("ab+") as handle:
         # A line that a full disk or a killed writer has left unended is ended first, or this one would be lost with it.
         unended = handle.tell() > 0 and handle.seek(-1, os.SEEK_END) >= 0 and handle.read(1) != b"\n"
@@ -35,8 +35,10 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def read_all_events(folder: Path) -> list[dict[str, Any]]:
-    """The lines of every log of a run, by time."""
-    found = [event for path in sorted(folder.glob("log*.jsonl")) for event in read_events(path)]
+    """The lines of every log of a run, by time; of those at the same moment, the ones of `log.jsonl` come first."""
+    # A blank run gives way there, and logs of before were written to the second: shards began after it, not before.
+    paths = sorted(folder.glob("log*.jsonl"), key=lambda path: (path.name != "log.jsonl", path.name))
+    found = [event for path in paths for event in read_events(path)]
     return sorted(found, key=lambda event: str(event.get("time")))
 
 

@@ -81,8 +81,8 @@ def rerun_steps(
     from loopsim.models import torch_setup
 
     starts = starts_in(run.events())
-    threads = starts[-1]["pinned"]["threads"] if starts else provenance.usable_cpus()
-    torch_setup.pin(int(threads))
+    threads = starts[-1]["pinned"]["threads"] if starts else run.manifest.get("threads")
+    torch_setup.pin(int(threads or provenance.usable_cpus()))
     by_id = {t.id: cohort for cohort in plan.cohorts for t in cohort.trajectories}
     steps = run.steps(["trajectory_id", "t"])
     t0 = {t.id: t.start.t0 for t in plan.trajectories}
