@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,10 @@ import yaml
 from loopsim.store import open_run
 from tests.test_runner import contents
 
-# Stored at every iteration, so that there are many moments between and inside commits.
+# Stored at every iteration, so that there are many commits. In the one that is named it kills itself: before or after a
+# call that has to do with files, or when the commit ends if there are fewer. The other threads are anywhere meanwhile.
 COMMAND = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
 from loopsim import runner
 from loopsim.executors import writer
@@ -25,39 +25,37 @@ from loopsim.experiment import load_experiment
 from loopsim.plan import make_plan
 from loopsim.store import Run
 writer.FLUSH_SECONDS = 0.0
-commit, most = Run.commit, float(sys.argv[3])
-def limited(self, *given, **more):
-    global most
-    most -= 1
-    time.sleep(0 if most >= 0 else 600)
+files = {"open", "write", "flush", "fsync", "replace", "mkdir", "close", "__exit__"}
+commit, left, calls = Run.commit, int(sys.argv[3]), int(sys.argv[4])
+def count(frame, event, argument):
+    global calls
+    calls -= event.startswith("c_") and argument.__name__ in files
+    if calls < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+def killed(self, *given, **more):
+    global left
+    left -= 1
+    if left != 0:
+        return commit(self, *given, **more)
+    sys.setprofile(count)
     commit(self, *given, **more)
-Run.commit = limited
+    os.kill(os.getpid(), signal.SIGKILL)
+Run.commit = killed
 runner.run_plan(make_plan(load_experiment(Path(sys.argv[1]))), Path(sys.argv[2]), threads=1)
 """
+COMMITS, CALLS = 60, 32
+"""Of a process, from which the place is drawn where it dies; a commit begins and ends nearly as many calls."""
 
 
-def start(experiment: Path, out: Path, most: float = float("inf")) -> subprocess.Popen[bytes]:
-    """Carry it out; who has stored so many iterations waits to be killed, however late that is."""
-    arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out), str(most)]
-    with (out.parent / "stderr.txt").open("wb") as errors:
-        return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=errors)
-
-
-def kill_when_it_is_at_work(process: subprocess.Popen[bytes], out: Path, after: float) -> None:
-    """Wait until a new shard appears, a random while more, and kill."""
-    known = {p.name for p in (out / "steps").glob("*.parquet")}
-    end = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < end:
-        if {p.name for p in (out / "steps").glob("*.parquet")} - known:
-            time.sleep(after)
-            break
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def carry_out(experiment: Path, out: Path, commit: int = 0, call: int = 0) -> tuple[int, str]:
+    """Carry it out in a process that dies in its n-th commit, never where that is 0; how it ended, and its errors."""
+    arguments = [sys.executable, "-c", COMMAND, str(experiment), str(out), str(commit), str(call)]
+    done = subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=300)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # seven processes, beside busy neighbours
+@pytest.mark.timeout(1800)  # nine processes, beside busy neighbours
 def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
     experiment = tmp_path / "experiment.yaml"
     raw = {
@@ -66,20 +64,16 @@ def test_killed_runs_resume_to_the_bytes_of_an_uninterrupted_one(tmp_path):
         "generator": "mock", "captioner": {"model": "mock", "temperature": 1.0},
     }  # fmt: skip
     experiment.write_text(yaml.safe_dump(raw))
-    whole = start(experiment, tmp_path / "whole")
-    assert whole.wait(300) == 0, (tmp_path / "stderr.txt").read_text()
+    assert carry_out(experiment, tmp_path / "whole") == (0, "")
 
-    moments, killed = random.Random(5), 0
-    for _ in range(5):
-        process = start(experiment, tmp_path / "broken", 60)
-        kill_when_it_is_at_work(process, tmp_path / "broken", moments.uniform(0, 0.25))
-        killed += process.returncode == -signal.SIGKILL
-    assert killed == 5
+    places = random.Random(5)
+    for _ in range(7):
+        place = places.randint(1, COMMITS), places.randrange(CALLS)
+        assert carry_out(experiment, tmp_path / "broken", *place) == (-signal.SIGKILL, ""), place
     reached = len(open_run(tmp_path / "broken").steps(["t"]))
     assert 0 < reached < len(open_run(tmp_path / "whole").steps(["t"]))
 
-    last = start(experiment, tmp_path / "broken")
-    assert last.wait(300) == 0, (tmp_path / "stderr.txt").read_text()
+    assert carry_out(experiment, tmp_path / "broken") == (0, "")
     broken, uninterrupted = open_run(tmp_path / "broken"), open_run(tmp_path / "whole")
     assert contents(broken) == contents(uninterrupted)
     keys = broken.steps(["trajectory_id", "t"])
