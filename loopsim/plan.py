@@ -68,9 +68,11 @@ def make_plan(experiment: Experiment, read_branch: BranchReader | None = None, m
         ExperimentError: a prompt file or image is missing or empty, or a start is there twice.
         ModelError: a model's name is unknown.
     """
-    groups = [_first(group, most) for group in load_starts(experiment, read_branch)]
+    every = load_starts(experiment, read_branch)
+    # What random captions are drawn from is no matter of how many starts are left.
+    conditions = _conditions(experiment, _controls(experiment, [start for group in every for start in group]))
+    groups = [_first(group, most) for group in every]
     starts = tuple(start for group in groups for start in group)
-    conditions = _conditions(experiment, _controls(experiment, starts))
     cohorts: list[Cohort] = []
     for condition in conditions:
         members = [(start, replicate) for start in starts for replicate in range(experiment.replicates)]

@@ -15,7 +15,7 @@ from loopsim.records import Cohort, Condition, ModelSpec
 from loopsim.starts import BranchReader
 
 STARTS, ITERATIONS, REPLICATES = 4, 5, 2
-"""What is left of each group of starts, of the iterations, of the replicates; of fewer, all."""
+"""What is left of each group of starts (that begin together), of the iterations, of the replicates; of fewer, all."""
 _TOGETHER = 1_000_000
 """Trajectories of a cohort: in cohorts as small as the file says, one of a group could be left alone."""
 _MOCK = "mock"

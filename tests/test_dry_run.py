@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -207,3 +208,32 @@ def test_conditions_controls_and_columns_are_those_of_the_study(planner: Planner
     assert [start.facts for start in small.starts] == [start.facts for start in whole.starts]
     assert small.experiment.iterations == 8  # one more than the redraw begins at
     assert whole.experiment.iterations == 30
+
+
+def test_random_captions_are_drawn_from_all_starts(planner: Planner, tmp_path):
+    run = run_plan(planner(starts=["a", "b", "c", "d"], replicates=2, iterations=2), tmp_path / "parent")
+    ids = run.trajectories()["trajectory_id"].tolist()
+    branched = planner(starts={"from": [f"{run.path}/{i}/0" for i in ids]}, controls=["random_captions"])
+    (pool,) = {c.control.pool for c in rehearsal_of(branched.experiment, read_branch).conditions if c.control}
+    assert set(pool) == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("out", ["thesis.txt/run", "kept/run"])
+def test_a_directory_that_cannot_be_made_is_refused(temporary, unmeasured, tmp_path, monkeypatch, out):
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "kept").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "kept")  # root may write anywhere
+    code, said = tried(tmp_path, "--out", out)
+    assert code == 1
+    assert "cannot be written" in said
+    assert "dry run" not in said
+
+
+def test_shards_are_busy_as_for_a_run(temporary, unmeasured, tmp_path):
+    blank = create_run(tmp_path / "runs" / "tried", make_plan(parse_experiment(FILE | {"seed": 2})), {}, 1)
+    with blank.writing(read_share("2/2")):  # which another experiment could not take away
+        assert tried(tmp_path, "--shard", "1/2")[0] == 2
+    whole = run_plan(make_plan(parse_experiment(FILE | {"iterations": 1})), tmp_path / "done")
+    with whole.writing():  # who has nothing left to do does not mind who is measuring
+        assert tried(tmp_path, "--out", "done", "--shard", "1/2", iterations=1)[0] == 0
+        assert tried(tmp_path, "--out", "done", iterations=1)[0] == 2

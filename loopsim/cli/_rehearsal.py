@@ -73,21 +73,26 @@ def _looked_at(
     """Whether a run could begin; what this machine lacks is said, and anything else raised."""
     from loopsim.errors import NotAtHand
     from loopsim.models.hosted.endpoint import endpoint_of
-    from loopsim.runner import check_plan, hosted_models, look_ahead, unfinished
-    from loopsim.store import check_directory, standing
+    from loopsim.runner import check_placements, check_plan, hosted_models, look_ahead, unfinished
+    from loopsim.store import check_directory, check_free, standing
 
-    check_directory(where, plan, {}, share)  # first, as it takes no time
     there = standing(where, plan)
+    left = there is None or bool(unfinished(plan, there, share))
+    check_directory(where, plan, {})  # first, as it takes no time
+    if (where / "manifest.json").exists() and (left or share is None):  # else it does not look at who is measuring
+        check_free(where, share if there is not None else None)  # a blank run is taken away whole
     checked = None if there is not None else check_plan(plan, max_cost)
     lacking = list(checked.unseen) if checked is not None else []
     try:
         known = look_ahead(
             plan, where, device=device, max_cost=max_cost, share=share, clustered=clustered, checked=checked
         )
-        check_directory(where, plan, known, share)
-        if there is not None and unfinished(plan, there, share):
+        check_directory(where, plan, known)
+        if left:
             for name in hosted_models(plan):
                 endpoint_of(name)
+            if not clustered:
+                check_placements(plan, device)
     except NotAtHand as error:
         lacking = lacking or [error]
     for lack in lacking:

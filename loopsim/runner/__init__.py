@@ -1,7 +1,7 @@
 """Carrying out a plan: what is missing, do it, store it."""
 
 from loopsim.models.pool import ModelPool
-from loopsim.runner.ahead import hosted_models, look_ahead
+from loopsim.runner.ahead import check_placements, hosted_models, look_ahead
 from loopsim.runner.branches import read_branch
 from loopsim.runner.notices import check_device, check_executor, notices
 from loopsim.runner.plans import run_plan, unfinished
@@ -15,6 +15,7 @@ __all__ = [
     "Watcher",
     "check_device",
     "check_executor",
+    "check_placements",
     "check_plan",
     "describe_failures",
     "hosted_models",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from loopsim import provenance
 from loopsim.errors import UsageError
 from loopsim.plan import Plan
 from loopsim.presets.hosted import is_hosted
-from loopsim.records import ModelSpec
 from loopsim.runner.preflight import Checked, check_again, check_plan
 from loopsim.store import Run, Share, standing
 
@@ -55,7 +54,7 @@ def look_ahead(
     for unseen in checked.unseen:
         raise unseen
     if not clustered:
-        _check_placements(specs, device)
+        check_placements(plan, device)
     return provenance.collect(specs, checked.commits, plan.experiment.embedders)
 
 
@@ -77,14 +76,19 @@ def _check_hosted(plan: Plan, clustered: bool, max_cost: float | None, share: Sh
         raise UsageError("--max-cost cannot be kept by several processes that spend at once: leave out --shard")
 
 
-def _check_placements(specs: Sequence[ModelSpec], device: str) -> None:
-    """Refuse to swap weights on this device, if it is none that they can be swapped with."""
-    wanted = [str(spec.settings["placement"]) for spec in specs if spec.settings.get("placement") not in (None, "auto")]
+def check_placements(plan: Plan, device: str) -> None:
+    """Refuse to swap weights on this device, if it is none that they can be swapped with.
+
+    Raises:
+        ModelError: it is not.
+    """
+    settings = (spec.settings.get("placement") for condition in plan.conditions for spec in condition.chain)
+    wanted = {str(one) for one in settings if one not in (None, "auto")}
     if wanted:
         from loopsim.models.generator_memory import check_placement
         from loopsim.models.torch_setup import pick_device
 
-        for one in wanted:
+        for one in sorted(wanted):
             check_placement(one, pick_device(device))
 
 

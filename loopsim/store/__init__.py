@@ -2,7 +2,7 @@
 
 from loopsim.store.create import carrying_out, check_directory, create_run, standing
 from loopsim.store.run import FORMAT_VERSION, Run, open_run
-from loopsim.store.shares import Share, read_share
+from loopsim.store.shares import Share, check_free, read_share
 
 __all__ = [
     "FORMAT_VERSION",
@@ -10,6 +10,7 @@ __all__ = [
     "Share",
     "carrying_out",
     "check_directory",
+    "check_free",
     "create_run",
     "open_run",
     "read_share",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -22,7 +23,7 @@ from loopsim.store.diff import describe_difference
 from loopsim.store.journal import GAVE_WAY
 from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
-from loopsim.store.shares import FOLDER, Share, check_free, holders
+from loopsim.store.shares import FOLDER, Share, holders
 from loopsim.store.tables import uniform_columns
 from loopsim.store.traces import traces
 
@@ -59,19 +60,20 @@ def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads
         return _made(path, plan, provenance, threads, resolved)
 
 
-def check_directory(path: Path, plan: Plan, provenance: Mapping[str, object], share: Share | None = None) -> None:
+def check_directory(path: Path, plan: Plan, provenance: Mapping[str, object]) -> None:
     """Refuse a directory that `create_run` or `carrying_out` would refuse; nothing is changed, and nothing held.
+
+    Whether another process writes to it, `check_free` tells.
 
     Args:
         path: the directory.
         plan: what the run is to hold.
         provenance: what its results depend on beside the plan; where it is empty, models are not compared.
-        share: which part of the cohorts is to be done; None is all.
 
     Raises:
         OtherExperimentError: the directory holds something else; the message shows the difference.
-        RunBusy: another process is writing to it.
-        StoreError: it is damaged.
+        RunBusy: `iterations` would be raised while shards of it are being written.
+        StoreError: it is damaged, or could not be written to.
     """
     resolved = _with_starts(plan)
     run = _there(path, plan, provenance, resolved)
@@ -79,8 +81,9 @@ def check_directory(path: Path, plan: Plan, provenance: Mapping[str, object], sh
         _readable(run, resolved)
         if plan.experiment.iterations != run.iterations:
             _alone(run, plan.experiment.iterations)
-    if (path / "manifest.json").exists():
-        check_free(path, share)
+    there = next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StoreError(f"{path}: cannot be written: {there} is {'not writable' if there.is_dir() else 'a file'}")
 
 
 @contextlib.contextmanager
