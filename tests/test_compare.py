@@ -144,7 +144,9 @@ def test_runs_are_compared_by_their_shared_starts(imported):
     line = by_measure(lines)["late distance"]
     assert (line.first, line.second, line.starts, line.verdict) == ("first", "second", 10, "differs")
     assert (line.first_starts, line.second_starts) == (10, 10)
-    assert by_measure(lines)["survival"].second_value == 1.0
+    lasting = by_measure(lines)["survival"]
+    assert (lasting.starts, lasting.first_starts, lasting.second_starts) == (10, 10, 10)
+    assert lasting.second_value == 1.0
     with pytest.raises(UsageError, match="has no embeddings by 'mock'"):
         compare_runs([first, second], Settings(embedder="mock"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ import pytest
 
 from loopsim.embed import embed_run
 from loopsim.errors import OtherExperimentError, RunBusy, StoreError
+from loopsim.measure import FAMILIES, Options, measure_run
 from loopsim.records import Failure
+from loopsim.report.figures import draw_figures
 from loopsim.runner import run_plan
 from loopsim.store import Run, Share, carrying_out, create, create_run, open_run, standing
 from loopsim.store.shares import latest
@@ -165,7 +168,7 @@ def leave(out: Path, *kept: str) -> None:
     """Take the results and the files of steps away, but for what is named."""
     for path in [*out.glob("measurements*"), *(out / n for n in ("motifs", "figures", "report", "embeddings"))]:
         if path.name not in kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for path in (out / "steps").glob("c*.parquet"):
         path.unlink()
     if ".checksums" not in kept:
@@ -196,23 +199,65 @@ def test_a_run_whose_steps_are_away_keeps_its_results_and_says_so(planned, resul
 
 
 @pytest.mark.parametrize(
-    ("kept", "clause"),
+    ("kept", "clause", "how"),
     [
-        ("measurements.parquet", "there is measurements.parquet"),
-        ("measurements-by-generator.parquet", "there is measurements-by-generator.parquet"),
-        ("motifs", "there is motifs"),
-        ("figures", "there is figures"),
-        ("report", "there is report"),
-        ("embeddings", "there are vectors"),
-        (".checksums", "steps/ tells of files of steps"),
-        ("log.jsonl", "its log says that it ended"),
+        ("measurements.parquet", "there is measurements.parquet", "may have been"),
+        ("measurements-by-generator.parquet", "there is measurements-by-generator.parquet", "may have been"),
+        ("motifs", "there is motifs", "may have been"),
+        ("figures", "there is figures", "may have been"),
+        ("report", "there is report", "may have been"),
+        ("embeddings", "there are vectors", "were"),
+        (".checksums", "steps/ tells of files of steps", "were"),
+        ("log.jsonl", "its log says that it ended", "were"),
     ],
 )
-def test_each_trace_of_what_was_made_keeps_a_run(planned, results, kept, clause):
+def test_each_trace_of_what_was_made_keeps_a_run(planned, results, kept, clause, how):
     leave(results, kept)
-    with unchanged(results), pytest.raises(OtherExperimentError, match=rf"some were made: {clause}\. If steps/ was"):
+    pattern = rf"{how} made: {clause}\. If steps/ was"
+    with unchanged(results), pytest.raises(OtherExperimentError, match=pattern) as said:
         run_plan(planned(iterations=1, seed=8), results)
+    assert ("if no step was ever made, remove what is named here" in str(said.value)) == (how != "were")
     assert len(run_plan(planned(iterations=1), results).steps(["t"])) == 12  # its own experiment makes them again
+
+
+def blank_with_starts(planned, out: Path, tmp_path: Path) -> Run:
+    """A run whose process ended when all its starts were stored, and no step was."""
+    plan = planned(seed=8, starts=["one red house", "two blue boats", "three birds at night"])
+    blank = create_run(out, plan, {})
+    blank.commit("c0000", run_plan(plan, tmp_path / "whole").steps_at("c0000", 0))
+    return blank
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_run_of_which_nothing_was_made_gives_way_also_when_that_was_measured(planned, out, tmp_path, starts):
+    blank = blank_with_starts(planned, out, tmp_path) if starts else create_run(out, planned(seed=8), {})
+    for by in (("condition", "group"), ("generator",)):
+        measure_run(blank, Options(by=by))
+    blank.mark_measured()
+    run = run_plan(planned(iterations=1), out)
+    assert run.experiment["seed"] == 7
+    assert not [*out.glob("measurements*"), *out.glob("figures")], "nothing of the other run's starts stays"
+
+
+@pytest.mark.parametrize("families", [FAMILIES, *([family] for family in FAMILIES)])
+def test_measurements_of_steps_keep_a_run_whatever_was_measured(planned, out, families):
+    captioner = {"model": "mock", "temperature": [0.2, 0.9]}  # two conditions: one has nothing to attribute
+    run = run_plan(planned(captioner=captioner), out)
+    embed_run(run, "mock")
+    options = Options(families=tuple(families))
+    measure_run(run, options)
+    leave(out, options.file)
+    with unchanged(out), pytest.raises(OtherExperimentError, match=rf"made: there is {re.escape(options.file)}\."):
+        run_plan(planned(captioner=captioner, seed=8), out)
+
+
+def test_figures_of_starts_keep_a_run_until_they_are_removed(planned, out, tmp_path):
+    blank = blank_with_starts(planned, out, tmp_path)
+    draw_figures(blank, measure_run(blank))
+    with unchanged(out), pytest.raises(OtherExperimentError, match=r"may have been made: there is figures\. .*remove"):
+        run_plan(planned(iterations=1), out)
+    shutil.rmtree(out / "figures")
+    assert open_run(run_plan(planned(iterations=1), out).path).experiment["seed"] == 7
 
 
 def test_a_run_without_a_trace_of_anything_made_gives_way(planned, results):

@@ -171,7 +171,10 @@ def test_a_process_that_was_killed_between_two_that_lose_their_device_breaks_the
     first = ended()
     assert first[0] == 75
     for made in (15, 0):
-        left[0], (_, before) = made, ended()
+        stored = open_run(out).count_steps()[0]
+        left[0] = made
+        _, before = ended()
+        assert (before > stored) == (made > 0)
         log = (out / "log.jsonl").read_bytes().splitlines(keepends=True)
         (out / "log.jsonl").write_bytes(b"".join(log[:-1]))  # the last process was killed, and had no time to say so
         left[0] = 0
@@ -180,16 +183,17 @@ def test_a_process_that_was_killed_between_two_that_lose_their_device_breaks_the
         run_plan(planned(), out)
 
 
-def test_what_another_plan_lost_in_this_place_is_not_held_against_a_new_one(planned, out, monkeypatch):
+@pytest.mark.parametrize("share", [None, Share(1, 2)])
+def test_what_another_plan_lost_in_this_place_is_not_held_against_a_new_one(planned, out, monkeypatch, share):
     def poisoned(self, prompt, seed):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     monkeypatch.setattr(mock.MockGenerator, "_draw", poisoned)
     for seed in (1, 2):
         with pytest.raises(DeviceLost):
-            run_plan(planned(seed=seed), out)
+            run_plan(planned(seed=seed, cohort=2), out, share=share)
     with pytest.raises(RunFailed, match="The process before this one lost it too"):
-        run_plan(planned(seed=2), out)
+        run_plan(planned(seed=2, cohort=2), out, share=share)
 
 
 def test_a_shard_that_loses_its_device_is_not_blamed_for_what_another_lost(planned, out, monkeypatch):

@@ -50,18 +50,23 @@ def _log_ranked(
     table: pd.DataFrame, detected: NDArray[np.bool_], lasted: NDArray[np.bool_], first: Cell, second: Cell
 ) -> Comparison:
     paired = bool(first.starts & second.starts)
-    of = {False: first, True: second}
+    starts = table["start_id"].to_numpy(dtype=object)
+    named = lasted & detected[:, 0].any(axis=1)
+    one, other = (frozenset(starts[cell.rows & named]) for cell in (first, second))
+    if paired:  # what one start alone shows of one cell says nothing of the other
+        one = other = one & other
+    if not one or not other:
+        why = f"no start {'of both ' * paired}names a concept that is looked for"
+        return missing(first, second, "text", "survival", why, paired)
     times, ended, kinds, whose, shares = [], [], [], [], []
-    for kind, cell in of.items():
-        rows = np.flatnonzero(cell.rows & lasted)
+    for kind, cell, kept in ((False, first, one), (True, second, other)):
+        rows = np.flatnonzero(cell.rows & named & np.isin(starts, list(kept)))
         i, c = np.nonzero(detected[rows, 0])
-        if not len(i):
-            return missing(first, second, "text", "survival", "no start names a concept that is looked for", paired)
         t, observed = first_loss(detected[rows[i], 1:, c])
         times.append(t)
         ended.append(observed)
         kinds.append(np.full(len(t), kind))
-        whose.append(table["start_id"].to_numpy(dtype=object)[rows[i]])
+        whose.append(starts[rows[i]])
         shares.append(1 - float(observed.mean()))
     found = log_rank(
         np.concatenate(times), np.concatenate(ended), np.concatenate(kinds), np.concatenate(whose), stratify=paired
@@ -69,6 +74,6 @@ def _log_ranked(
     return replace(
         missing(first, second, "text", "survival", found.undefined, paired),
         first_value=shares[0], second_value=shares[1], difference=shares[1] - shares[0], p=found.p,
-        starts=found.n, first_starts=len(set(whose[0])), second_starts=len(set(whose[1])), signature=found.signature,
+        starts=found.n, first_starts=len(one), second_starts=len(other), signature=found.signature,
         undefined=found.undefined or "a log-rank test has no interval and no margin",
     )  # fmt: skip

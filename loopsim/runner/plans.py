@@ -21,11 +21,11 @@ from loopsim.runner.preflight import Checked
 from loopsim.runner.progress import Progress, Watcher, describe_failures
 from loopsim.seams import Seam, carry_on
 from loopsim.store import Run, Share, carrying_out, create_run
-from loopsim.store.journal import GAVE_WAY, read_events, starts_in
+from loopsim.store.journal import own_events, starts_in
 from loopsim.store.spans import missing
 
-_COMES_AND_GOES = ("start", "end", "failed", "stopped", GAVE_WAY)
-"""Events that say of processes that one began or ended, or that what is above is of another run."""
+_COMES_AND_GOES = ("start", "end", "failed", "stopped")
+"""Events that say of processes that one began or ended."""
 
 
 def run_plan(
@@ -176,8 +176,8 @@ def _not_lost_for_ever(run: Run, share: Share | None, cohorts: Sequence[str] | N
     Raises:
         RunFailed: the process before this one lost it too, and nothing was made since.
     """
-    log = run.path / ("log.jsonl" if share is None else f"log-{share.name}.jsonl")
-    noted = [event for event in read_events(log) if event.get("event") in _COMES_AND_GOES]
+    own = own_events(run.path, None if share is None else share.name)
+    noted = [event for event in own if event.get("event") in _COMES_AND_GOES]
     again = [event.get("error") for event in noted[-2:-1]] == [DeviceLost.__name__]
     before, _ = run.count_steps(cohorts)
     try:

@@ -25,7 +25,7 @@ from loopsim.store.manifest import manifest_bytes, sealed
 from loopsim.store.run import FORMAT_VERSION, START_COLUMNS, Run, open_run
 from loopsim.store.shares import FOLDER, Share, holders
 from loopsim.store.tables import uniform_columns
-from loopsim.store.traces import traces
+from loopsim.store.traces import NO_FOLDER, perhaps_of_steps, results, traces
 
 
 def create_run(path: Path, plan: Plan, provenance: Mapping[str, object], threads: int | None = None) -> Run:
@@ -179,13 +179,16 @@ def _compare(run: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
 
 
 def _away(run: Run) -> str:
-    """A line about steps that were made and are not there; empty where some are, or none was ever made."""
-    told = traces(run) if run.is_blank() else ()
+    """A line about steps that were made, or may have been, and are not there; empty where some are, or none was."""
+    told = traces(run) if run.is_blank() else []
     if not told:
         return ""
+    left = perhaps_of_steps(run)
+    were = "may have been" if {*told} <= {left, NO_FOLDER} else "were"
     return (
-        f"  None of its steps is there now, but some were made: {'; '.join(told)}. If steps/ was moved, or is on a "
-        "disk that is not mounted, put it back.\n"
+        f"  None of its steps is there now, but some {were} made: {'; '.join(told)}. If steps/ was moved, or is on a "
+        "disk that is not mounted, put it back"
+        f"{'; if no step was ever made, remove what is named here' * (told == [left])}.\n"
     )
 
 
@@ -213,9 +216,13 @@ def _clear(blank: Run, plan: Plan, resolved: Mapping[str, Any]) -> None:
         if not _gives_way(blank, plan):  # a process that held it until now has made something
             _compare(blank, plan, resolved)
         blank.log(GAVE_WAY)
-        with shards.storing(blank.path / "embeddings"):  # of starts, by the names that those of the next run will have
-            if (blank.path / "embeddings").exists():
-                shutil.rmtree(blank.path / "embeddings")
+        # Of starts: vectors by the names that those of the next run will have, measurements, folders without a figure.
+        for path in (blank.path / "embeddings", *results(blank)):
+            with shards.storing(path):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         for shard in shards.list_shards(blank.path / "steps"):
             shard.path.unlink()
         checksums.forget(blank.path / "steps")

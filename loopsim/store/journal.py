@@ -42,6 +42,21 @@ def read_all_events(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda event: str(event.get("time")))
 
 
+def own_events(folder: Path, share: str | None = None) -> Sequence[Mapping[str, Any]]:
+    """The lines of one log of a run, in the order they were written; without those of a blank run that gave way to it.
+
+    Args:
+        folder: the run directory.
+        share: the name of the share whose log it is; None is `log.jsonl`.
+    """
+    events = read_events(folder / "log.jsonl")
+    if share is None:
+        return since_gave_way(events)
+    # Of a blank run `log.jsonl` alone says when it gave way: the logs of its shares stay as they are, and go on.
+    gone = max((str(event.get("time")) for event in events if event.get("event") == GAVE_WAY), default="")
+    return [event for event in read_events(folder / f"log-{share}.jsonl") if str(event.get("time")) >= gone]
+
+
 def starts_in(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The lines that say with what generating began, by time; without those of a blank run that gave way to this one.
 

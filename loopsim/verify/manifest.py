@@ -78,7 +78,7 @@ def rebuilt_manifest(path: Path, plan: Plan | str, experiment: Mapping[str, Any]
     every = [event for event in events if event.get("event") == "start"]
     if not every:
         return "log.jsonl does not say what the run was made with"
-    # Of several processes that begin in the same second nobody can tell which came first; the last one is of this run.
+    # Where none is later than `gave way`, as of machines whose clocks differ, the last one is of this run all the same.
     first = (starts_in(events) or every[-1:])[0]
     made_with = dict(first.get("loopsim") or {})
     pinned = every[-1].get("loopsim") or {}  # each copies the manifest's, which only ever gains embedders
