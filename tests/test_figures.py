@@ -718,3 +718,9 @@ def test_text_is_never_a_formula_and_is_cut_with_an_ellipsis():
     assert wrap("$x$", 20) == r"\$x\$"
     assert wrap("one two three four", 8, 1) == "one two…"
     assert wrap("a " * 100, 10, 3).count("\n") == 2
+
+
+@pytest.mark.parametrize(("entries", "letters", "columns"), [(4, 24, 2), (5, 24, 3), (8, 5, 4), (1, 60, 1), (7, 5, 7)])
+def test_no_entry_of_a_legend_is_left_alone_under_full_rows(entries, letters, columns):
+    assert style._legend_columns(entries, letters, 7.2) == columns
+    assert style.legend_rows(["x" * letters] * entries, 7.2) == -(-entries // columns)

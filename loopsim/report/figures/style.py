@@ -113,7 +113,9 @@ def add_legend(
 
 
 def _legend_columns(count: int, longest: int, inches: float) -> int:
-    return max(1, min(count, int(inches * _LEGEND_LETTERS) // (longest + _HANDLE)))
+    most = max(1, min(count, int(inches * _LEGEND_LETTERS) // (longest + _HANDLE)))
+    rows = -(-count // most)
+    return -(-count // rows)  # as few as the rows need: no entry is left alone under full ones
 
 
 def _across_rows(count: int, columns: int) -> list[int]:
